@@ -1,0 +1,62 @@
+//! M as serde sees it: texts and numbers, to be turned into types by hand.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawMetadata {
+    pub(super) format_version: u32,
+    pub(super) min_reader: u32,
+    pub(super) producer: String,
+    pub(super) backup_id: String,
+    pub(super) source_server_id: String,
+    pub(super) source_key: String,
+    pub(super) target_server_id: String,
+    pub(super) backup_type: String,
+    pub(super) created_at: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) data_range: Option<RawRange>,
+    pub(super) record_count: u64,
+    pub(super) checksum: String,
+    pub(super) data_bytes: u64,
+    pub(super) epoch: u64,
+    pub(super) generation: u64,
+    pub(super) sequence: u64,
+    #[serde(default)]
+    pub(super) previous: Option<String>,
+    pub(super) knowledge: Vec<RawKnown>,
+    pub(super) covers: Vec<RawKnown>,
+    pub(super) purged: Vec<RawKnown>,
+    pub(super) tables: Vec<RawTable>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawRange {
+    pub(super) start_date: String,
+    pub(super) end_date: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawKnown {
+    pub(super) server: String,
+    pub(super) epoch: u64,
+    pub(super) generation: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawTable {
+    pub(super) name: String,
+    pub(super) rows: u64,
+    pub(super) deletions: u64,
+    pub(super) key: Vec<String>,
+    pub(super) fingerprint: String,
+    pub(super) columns: Vec<RawColumn>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawColumn {
+    pub(super) name: String,
+    #[serde(rename = "type")]
+    pub(super) logical_type: String,
+}

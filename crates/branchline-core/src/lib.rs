@@ -1,0 +1,31 @@
+//! The rules of branchline, free of input and output.
+//!
+//! Nothing here reads a clock, opens a socket or a file, starts a task or speaks SQL: time, ids and entropy
+//! come in as arguments, and what must be done comes out as a value. The crates around this one do it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`id`], [`digest`] | names of servers, backups and keys; SHA-256 |
+//! | [`schema`], [`value`] | tables, columns, logical types; one typed value of a row |
+//! | [`backup`] | the document that travels: format version 1, sealing, verifying |
+//! | [`receipt`] | the signed answer to a backup |
+//! | [`compare`] | bucketed hashes that prove two databases equal |
+//! | [`pairing`] | invitations, proofs and check words |
+//! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
+//! | [`ports`] | what the outer crates implement |
+//! | [`code`], [`limits`] | stable error codes; every bound, with its reason |
+
+pub mod backup;
+pub mod code;
+pub mod compare;
+pub mod digest;
+pub mod id;
+pub mod limits;
+pub mod pairing;
+pub mod peer;
+pub mod ports;
+pub mod receipt;
+pub mod retry;
+pub mod schema;
+pub mod signing;
+pub mod value;

@@ -1,0 +1,56 @@
+//! The receipt as serde sees it. The first members are those of the Sync Result, in its order.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RawReceipt {
+    pub(super) success: bool,
+    pub(super) server_id: String,
+    pub(super) processed_at: String,
+    pub(super) records_processed: u64,
+    pub(super) errors: Vec<RawFault>,
+    pub(super) warnings: Vec<String>,
+    pub(super) checksum: String,
+    pub(super) receipt_version: u32,
+    pub(super) server_key: String,
+    pub(super) backup_id: String,
+    pub(super) source_server_id: String,
+    pub(super) backup_type: String,
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) deleted: u64,
+    pub(super) unchanged: u64,
+    pub(super) merged: u64,
+    pub(super) superseded: u64,
+    pub(super) held: u64,
+    pub(super) tables: Vec<RawTable>,
+    pub(super) foreign_keys: String,
+    pub(super) locked_millis: u64,
+    pub(super) stages: Vec<RawStage>,
+    /// Written by hand, because it is not part of what is signed.
+    #[serde(default, skip_serializing)]
+    #[allow(dead_code, reason = "read so that it is known, and taken from the bytes themselves")]
+    pub(super) signature: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawFault {
+    pub(super) code: String,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawTable {
+    pub(super) name: String,
+    pub(super) inserted: u64,
+    pub(super) updated: u64,
+    pub(super) deleted: u64,
+    pub(super) unchanged: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawStage {
+    pub(super) stage: String,
+    pub(super) millis: u64,
+}

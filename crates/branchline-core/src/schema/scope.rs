@@ -1,0 +1,106 @@
+//! What of a table two servers share: the columns that both have, in types that lose nothing.
+//!
+//! Decided before anything is staged, from the two descriptions alone: a column that the target lacks or whose
+//! type cannot hold the source's values is refused by name.
+
+use super::{ColumnName, LogicalType, Table, TableName};
+use crate::value::can_convert;
+
+/// The columns of one table that a backup brings, each with its place at the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableScope {
+    /// The table.
+    pub table: TableName,
+    /// For each column of the backup, in its order, the column's place in the target's table.
+    pub places: Vec<usize>,
+}
+
+/// Why a backup's table does not fit into the target's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeError {
+    /// The target has no such column.
+    #[error("table {table} here has no column {column}")]
+    ColumnMissing {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
+    /// The target's column is computed there.
+    #[error("column {column} of table {table} is generated here and cannot be written")]
+    ColumnGenerated {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
+    /// The target's type would change values.
+    #[error("column {column} of table {table} is {to} here, which cannot hold {from} without loss")]
+    TypeNotHeld {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+        /// The type in the backup.
+        from: LogicalType,
+        /// The type at the target.
+        to: String,
+    },
+    /// The target needs a column that the backup does not bring.
+    #[error("table {table} here needs column {column}, which the backup does not bring")]
+    ColumnNeeded {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
+    /// The keys differ, so rows cannot be matched.
+    #[error("table {table} has another primary key here ({here}) than in the backup ({there})")]
+    KeyDiffers {
+        /// The table.
+        table: TableName,
+        /// The key here.
+        here: String,
+        /// The key in the backup.
+        there: String,
+    },
+}
+
+/// Fits a backup's columns (with their types) and key into the target's table.
+///
+/// # Errors
+/// The first fault, in the order of the backup's columns.
+pub fn fit(
+    target: &Table,
+    columns: &[(ColumnName, LogicalType)],
+    key: &[ColumnName],
+) -> Result<TableScope, ScopeError> {
+    let table = || target.name.clone();
+    let mut places = Vec::with_capacity(columns.len());
+    for (column, from) in columns {
+        let column = || column.clone();
+        let place = target
+            .position(&column())
+            .ok_or_else(|| ScopeError::ColumnMissing { table: table(), column: column() })?;
+        let here = &target.columns[place];
+        if here.generated {
+            return Err(ScopeError::ColumnGenerated { table: table(), column: column() });
+        }
+        if !can_convert(from, &here.logical_type) {
+            let to = here.native_type.clone();
+            return Err(ScopeError::TypeNotHeld { table: table(), column: column(), from: from.clone(), to });
+        }
+        places.push(place);
+    }
+    for (place, column) in target.columns.iter().enumerate() {
+        if !column.generated && !column.has_default && !places.contains(&place) {
+            return Err(ScopeError::ColumnNeeded { table: table(), column: column.name.clone() });
+        }
+    }
+    if !target.key_names().eq(key.iter()) {
+        let join = |names: Vec<&ColumnName>| names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+        let here = join(target.key_names().collect());
+        return Err(ScopeError::KeyDiffers { table: table(), here, there: join(key.iter().collect()) });
+    }
+    Ok(TableScope { table: table(), places })
+}

@@ -1,0 +1,60 @@
+//! What is asked of a node.
+
+use serde::{Deserialize, Serialize};
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command")]
+#[allow(missing_docs, reason = "fields are named by what they hold")]
+pub enum Command {
+    /// Who this server is.
+    Id,
+    /// Make an invitation. `server` is the id that the joining server must have; `address` is where this server
+    /// may be found, where the settings do not say it.
+    Invite { server: Option<String>, name: Option<String>, address: Option<String>, valid_seconds: Option<u64> },
+    /// Use an invitation.
+    Join { invitation: String },
+    /// All peers.
+    PeersList,
+    /// One peer.
+    PeersShow { peer: String },
+    /// Add a peer by its key id, the manual way.
+    PeersAdd { peer: String, key_id: String, name: Option<String>, addresses: Vec<String>, mirror: bool },
+    /// Remove a peer, with what waits for it.
+    PeersRemove { peer: String },
+    /// Exchange nothing with it for now.
+    PeersPause { peer: String },
+    /// Exchange again.
+    PeersResume { peer: String },
+    /// Try its addresses.
+    PeersPing { peer: String },
+    /// Which tables can sync, and why the others cannot.
+    Tables,
+    /// Send a backup to peers.
+    Sync(SyncCommand),
+    /// How everything stands.
+    Status,
+    /// Backups and receipts that this server knows of.
+    BackupsList,
+    /// One of them.
+    BackupsShow { backup: String },
+    /// Write a backup for a peer into a file, for a USB stick.
+    BackupsExport { peer: String, path: String, compression: Option<String>, mirror: bool },
+    /// Apply a backup from a file.
+    BackupsImport { path: String, dry_run: bool, mirror: bool },
+    /// Prove that this database and a peer's are equal.
+    Compare { peer: String, tables: Vec<String> },
+}
+
+/// Which peers get what.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SyncCommand {
+    /// The peers, by id; all active ones, where it is empty.
+    pub peers: Vec<String>,
+    /// Make everything ready and say what would be sent, but send nothing.
+    pub dry_run: bool,
+    /// Ask the peers to remove rows that this database does not have.
+    pub mirror: bool,
+    /// Do not go on with a backup that waits already; make a new one in its place.
+    pub fresh: bool,
+}
