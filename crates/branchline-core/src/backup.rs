@@ -141,6 +141,8 @@ pub struct Metadata {
     pub data_bytes: u64,
     /// The tables that are present, in the order in which they stand in D.
     pub tables: Vec<TableSummary>,
+    /// Whether the source asks for rows that this does not hold to be removed from its tables.
+    pub mirror: bool,
     /// The program that made it, with its version.
     pub producer: String,
     /// The lowest version of this format that a reader must know.

@@ -5,7 +5,12 @@
 
 mod check;
 mod environment;
+mod fault;
+mod home;
+mod keys;
 mod raw;
+mod sources;
+mod template;
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +19,10 @@ use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
 use branchline_core::schema::TableName;
 
-pub use check::{Origin, SettingsFault, ShownSetting, load, shown, template};
+pub use fault::{Place, SettingsFault};
+pub use home::{default_config_file, default_home};
+pub use sources::{FlagSetting, Origin, ShownSetting, Sources, absolute_database_url, load, load_with_origins};
+pub use template::{Template, expose_template};
 
 /// Everything that a node needs to know before it starts.
 #[derive(Debug, Clone)]
@@ -62,6 +70,17 @@ pub enum Profile {
     Internet,
     /// A private network.
     Lan,
+}
+
+impl Profile {
+    /// The profile as it stands in the settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internet => "internet",
+            Self::Lan => "lan",
+        }
+    }
 }
 
 impl DatabaseUrl {
@@ -120,3 +139,6 @@ impl Settings {
         self.home.join("spool")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,7 @@ fn to_raw(metadata: &Metadata) -> RawMetadata {
         knowledge: knowledge_to_raw(&metadata.knowledge),
         covers: knowledge_to_raw(&metadata.covers),
         purged: knowledge_to_raw(&metadata.purged),
+        mirror: metadata.mirror,
         tables: metadata.tables.iter().map(table_to_raw).collect(),
     }
 }
@@ -166,6 +167,7 @@ fn from_raw(raw: RawMetadata) -> Result<Metadata, FormatError> {
         purged: knowledge_from_raw(&raw.purged)?,
         data_bytes: raw.data_bytes,
         tables: raw.tables.into_iter().map(table_from_raw).collect::<Result<_, _>>()?,
+        mirror: raw.mirror,
         producer: raw.producer,
         min_reader: raw.min_reader,
     })

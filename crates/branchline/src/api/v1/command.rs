@@ -26,6 +26,8 @@ pub enum Command {
     PeersPause { peer: String },
     /// Exchange again.
     PeersResume { peer: String },
+    /// Change what it may do here; what is not said stays as it is.
+    PeersGrant { peer: String, write: Option<bool>, mirror: Option<bool>, tables: Option<Vec<String>> },
     /// Try its addresses.
     PeersPing { peer: String },
     /// Which tables can sync, and why the others cannot.
@@ -40,7 +42,7 @@ pub enum Command {
     BackupsShow { backup: String },
     /// Write a backup for a peer into a file, for a USB stick.
     BackupsExport { peer: String, path: String, compression: Option<String>, mirror: bool },
-    /// Apply a backup from a file.
+    /// Apply a backup from a file, or take in a receipt. A file that asks for rows to be removed needs `mirror`.
     BackupsImport { path: String, dry_run: bool, mirror: bool },
     /// Prove that this database and a peer's are equal.
     Compare { peer: String, tables: Vec<String> },

@@ -27,6 +27,8 @@ pub(super) struct RawMetadata {
     pub(super) knowledge: Vec<RawKnown>,
     pub(super) covers: Vec<RawKnown>,
     pub(super) purged: Vec<RawKnown>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) mirror: bool,
     pub(super) tables: Vec<RawTable>,
 }
 

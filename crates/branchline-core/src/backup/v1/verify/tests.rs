@@ -65,6 +65,7 @@ fn metadata(signer: &TestSigner, data: &[u8]) -> Metadata {
             rows: 2,
             deletions: 0,
         }],
+        mirror: false,
         producer: "test".into(),
         min_reader: FORMAT_VERSION,
     }

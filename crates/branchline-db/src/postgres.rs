@@ -1,0 +1,105 @@
+//! PostgreSQL 13 and later, over `tokio-postgres`.
+//!
+//! Every call opens a session of its own: a connection with pinned settings ([`session`]), so that a database's or
+//! role's defaults change nothing. A snapshot is one repeatable-read transaction that reads by COPY; an apply is
+//! one read-committed transaction that stages by COPY and merges in sets. No right of a superuser is needed; a
+//! right that is missing is named with its GRANT. The ledger is the schema `branchline` beside the shop's own.
+
+mod apply;
+mod compare;
+mod connect;
+mod copy;
+mod error;
+mod ident;
+mod ledger;
+mod schema;
+mod session;
+mod snapshot;
+mod text;
+
+use branchline_core::id::{BackupId, ServerId};
+use branchline_core::ports::{
+    AppliedRecord, Apply, ApplyRequest, BoxFuture, Database, DatabaseError, Ledger, Snapshot,
+};
+use branchline_core::schema::Schema;
+
+use apply::PostgresApply;
+use connect::Target;
+use schema::Catalogue;
+use session::Session;
+use snapshot::PostgresSnapshot;
+
+/// One PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresDatabase {
+    target: Target,
+}
+
+impl PostgresDatabase {
+    /// Opens the database that `url` names, and checks that it answers.
+    ///
+    /// # Errors
+    /// Where the URL cannot be understood, the server does not answer or let us in, or is older than version 13.
+    pub async fn connect(url: &str) -> Result<Self, DatabaseError> {
+        let target = Target::parse(url)?;
+        Session::open(&target).await?.close().await;
+        Ok(Self { target })
+    }
+}
+
+impl Database for PostgresDatabase {
+    fn schema(&self) -> BoxFuture<'_, Result<Schema, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            let catalogue = Catalogue::read(&session).await?;
+            session.close().await;
+            Ok(catalogue.into_schema())
+        })
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            let snapshot: Box<dyn Snapshot> = Box::new(PostgresSnapshot::begin(session).await?);
+            Ok(snapshot)
+        })
+    }
+
+    fn begin_apply(&self, request: ApplyRequest) -> BoxFuture<'_, Result<Box<dyn Apply>, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            let apply: Box<dyn Apply> = Box::new(PostgresApply::begin(session, request).await?);
+            Ok(apply)
+        })
+    }
+
+    fn ledger(&self) -> BoxFuture<'_, Result<Ledger, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            ledger::ensure(&session).await?;
+            let read = ledger::read(&session).await;
+            session.close().await;
+            read
+        })
+    }
+
+    fn applied(&self, backup: BackupId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            ledger::ensure(&session).await?;
+            let found = ledger::applied(&session, backup).await;
+            session.close().await;
+            found
+        })
+    }
+
+    fn last_applied(&self, source: ServerId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
+        Box::pin(async move {
+            let session = Session::open(&self.target).await?;
+            ledger::ensure(&session).await?;
+            let found = ledger::last_applied(&session, &source).await;
+            session.close().await;
+            found
+        })
+    }
+}

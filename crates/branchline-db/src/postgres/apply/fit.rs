@@ -1,0 +1,62 @@
+//! What is decided before anything is staged: each table, column and type of the backup has its place here, and
+//! our role may do what will be asked of it. Refusals name the table, the column, the GRANT.
+
+use branchline_core::ports::{ApplyRequest, DatabaseError};
+use branchline_core::schema::fit;
+
+use super::{Load, Target};
+use crate::postgres::ident::Ident;
+use crate::postgres::schema::Catalogue;
+use crate::postgres::session::Session;
+
+/// The tables of a request, fitted; all are to be staged as yet.
+pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<Vec<Target>, DatabaseError> {
+    let target = |(place, summary): (usize, &branchline_core::backup::TableSummary)| {
+        let (table, relation) = catalogue.syncable(&summary.name)?;
+        let columns: Vec<_> =
+            summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
+        let scope = fit(table, &columns, &summary.key)?;
+        Ok(Target {
+            table: table.clone(),
+            relation: relation.clone(),
+            places: scope.places,
+            load: Load::Staged(format!("pg_temp.branchline_stage_{place}")),
+            rows: summary.rows,
+        })
+    };
+    request.tables.iter().enumerate().map(target).collect()
+}
+
+/// Refuses where a right is missing.
+pub(crate) async fn check_rights(session: &Session, tables: &[Target], mirror: bool) -> Result<(), DatabaseError> {
+    let names = session.names();
+    let role = Ident::new(&names.role);
+    for target in tables {
+        let rights = target.relation.rights;
+        let wanted = [("INSERT", rights.insert), ("UPDATE", rights.update), ("DELETE", rights.delete || !mirror)];
+        if wanted.iter().any(|(_, granted)| !granted) {
+            let missing: Vec<_> = wanted.iter().filter(|(_, granted)| !granted).map(|(word, _)| *word).collect();
+            return Err(DatabaseError::PrivilegeMissing {
+                action: format!("write table {}", target.table.name),
+                grant: format!("GRANT {} ON TABLE {} TO {role}", missing.join(", "), target.relation.name),
+            });
+        }
+    }
+    let sql = "SELECT has_database_privilege(current_database(), 'TEMPORARY'),
+                      current_setting('session_replication_role')";
+    let row = session.row(sql, &[]).await?;
+    if !row.get::<_, bool>(0) {
+        return Err(DatabaseError::PrivilegeMissing {
+            action: "make temporary tables".to_owned(),
+            grant: format!("GRANT TEMPORARY ON DATABASE {} TO {role}", Ident::new(&names.database)),
+        });
+    }
+    if row.get::<_, String>(1) != "origin" && session.run_raw("SET session_replication_role = origin").await.is_err() {
+        // Under any other value foreign keys are not checked at all.
+        return Err(DatabaseError::PrivilegeMissing {
+            action: "have foreign keys checked".to_owned(),
+            grant: format!("ALTER ROLE {role} RESET session_replication_role"),
+        });
+    }
+    Ok(())
+}

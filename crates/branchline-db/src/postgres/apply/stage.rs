@@ -1,0 +1,255 @@
+//! Staging: rows of the backup, read, checked against what the columns can hold, and copied.
+//!
+//! While the server takes in one batch the next is decoded, so that both cores work. A row that a column cannot
+//! hold is refused here by table, column and number, before it is sent; what only PostgreSQL can judge (a label of
+//! an enum, a date) is refused by its COPY, which names line and column too. COPY numbers lines from 1 as rows
+//! are numbered, because each table is one COPY.
+
+use std::pin::Pin;
+
+use branchline_core::backup::v1::RowReader;
+use branchline_core::backup::{ColumnSummary, RowBatch};
+use branchline_core::ports::{ApplyRequest, DatabaseError, TableMerge};
+use branchline_core::schema::{LogicalType, TableName};
+use branchline_core::value::{Value, ValueKind, convert};
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio_postgres::CopyInSink;
+
+use super::{Load, Target};
+use crate::postgres::copy::RowLines;
+use crate::postgres::error::copy_place;
+use crate::postgres::ident::list;
+use crate::postgres::schema::{Limit, Relation};
+use crate::postgres::session::Session;
+
+/// Makes the temporary tables. A staged column has the type of its column here, and no rule.
+pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    let mut sql = String::new();
+    for target in tables {
+        let Load::Staged(name) = &target.load else { continue };
+        let column = |&place: &usize| {
+            let detail = &target.relation.columns[place];
+            format!("{} {}", detail.ident, detail.stage_type)
+        };
+        let columns = list(target.places.iter().map(column));
+        sql.push_str(&format!("CREATE TABLE {name} ({columns}) ON COMMIT DROP;\n"));
+    }
+    session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
+}
+
+/// Tells the planner how much is staged.
+pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    let staged = tables.iter().filter_map(Target::staged);
+    let sql: String = staged.map(|name| format!("ANALYZE {name};\n")).collect();
+    session.run(&sql).await
+}
+
+/// What is being copied, and what was.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    columns: Vec<TableColumns>,
+    copied: Vec<u64>,
+    open: Option<OpenCopy>,
+}
+
+/// The columns of one table as the backup brings them.
+#[derive(Debug)]
+struct TableColumns {
+    table: TableName,
+    summaries: Vec<ColumnSummary>,
+}
+
+/// A COPY that is under way.
+struct OpenCopy {
+    place: usize,
+    sink: Pin<Box<CopyInSink<Bytes>>>,
+    reader: RowReader,
+    lines: RowLines,
+    rows: u64,
+}
+
+impl std::fmt::Debug for OpenCopy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenCopy").field("place", &self.place).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl Staging {
+    pub(crate) fn new(tables: &[Target], request: &ApplyRequest) -> Self {
+        let columns = request
+            .tables
+            .iter()
+            .map(|summary| TableColumns { table: summary.name.clone(), summaries: summary.columns.clone() })
+            .collect();
+        Self { columns, copied: vec![0; tables.len()], open: None }
+    }
+
+    /// What is known of a table before it is merged: rows that went in directly are inserted, staged ones are
+    /// unchanged until the merge says otherwise.
+    pub(crate) fn counted(&self, place: usize, target: &Target) -> TableMerge {
+        match target.load {
+            Load::Direct => TableMerge { inserted: self.copied[place], ..TableMerge::default() },
+            Load::Staged(_) => TableMerge { unchanged: self.copied[place], ..TableMerge::default() },
+        }
+    }
+
+    /// Takes rows of the table at `place`.
+    pub(crate) async fn take(
+        &mut self,
+        session: &Session,
+        tables: &[Target],
+        place: usize,
+        batch: &RowBatch,
+    ) -> Result<(), DatabaseError> {
+        if self.open.as_ref().is_none_or(|open| open.place != place) {
+            self.finish(session, tables).await?;
+            self.open = Some(self.start(session, tables, place).await?);
+        }
+        let (Some(open), Some(target)) = (&mut self.open, tables.get(place)) else { return Ok(()) };
+        let chunk = open.encode(target, &self.columns[place], batch)?;
+        if open.sink.send(Bytes::from(chunk)).await.is_err() {
+            // Why the server hung up is what it answers at the end.
+            self.finish(session, tables).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, session: &Session, tables: &[Target], place: usize) -> Result<OpenCopy, DatabaseError> {
+        let out_of_order = || DatabaseError::Failed {
+            sqlstate: "08P01".to_owned(),
+            message: format!("rows came for table {place} of the backup, which is done or not there"),
+        };
+        let target = tables.get(place).filter(|_| self.copied[place] == 0).ok_or_else(out_of_order)?;
+        let columns = list(target.places.iter().map(|&place| &target.relation.columns[place].ident));
+        let into = match &target.load {
+            Load::Staged(name) => name.clone(),
+            Load::Direct => target.relation.name.to_string(),
+        };
+        let sink = session.copy_in(&format!("COPY {into} ({columns}) FROM STDIN")).await?;
+        let TableColumns { table, summaries } = &self.columns[place];
+        let (reader, lines) = (RowReader::new(table, summaries), RowLines::default());
+        Ok(OpenCopy { place, sink: Box::pin(sink), reader, lines, rows: 0 })
+    }
+
+    /// Ends the COPY that is under way, if one is.
+    pub(crate) async fn finish(&mut self, session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        match open.sink.as_mut().finish().await {
+            Ok(rows) => {
+                self.copied[open.place] = rows;
+                Ok(())
+            }
+            Err(error) => Err(copy_fault(session, &tables[open.place], &error)),
+        }
+    }
+}
+
+impl OpenCopy {
+    /// The batch's rows as COPY takes them.
+    fn encode(&mut self, target: &Target, columns: &TableColumns, batch: &RowBatch) -> Result<Vec<u8>, DatabaseError> {
+        let mut out = Vec::with_capacity(batch.lines.len());
+        let mut values = Vec::with_capacity(columns.summaries.len());
+        for object in batch.objects() {
+            self.rows += 1;
+            self.reader
+                .read(object, self.rows, &mut values)
+                .map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            for (number, value) in values.drain(..).enumerate() {
+                let place = target.places[number];
+                let summary = &columns.summaries[number];
+                let held = Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
+                let written = held
+                    .check(value, &summary.logical_type)
+                    .and_then(|value| {
+                        let written = self.lines.field(&value, number == 0, &mut out);
+                        written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
+                    });
+                written.map_err(|reason| DatabaseError::ValueNotHeld {
+                    table: columns.table.clone(),
+                    column: summary.name.to_string(),
+                    row: self.rows,
+                    reason,
+                })?;
+            }
+            RowLines::end(&mut out);
+        }
+        Ok(out)
+    }
+}
+
+/// What a column here can hold.
+struct Held<'t> {
+    relation: &'t Relation,
+    place: usize,
+    to: &'t LogicalType,
+}
+
+impl Held<'_> {
+    /// The value as the column takes it, or why it does not.
+    fn check<'a>(&self, value: Value<'a>, from: &LogicalType) -> Result<Value<'a>, String> {
+        if matches!(value, Value::Null) {
+            return Ok(value);
+        }
+        let value = convert(value, from, self.to).map_err(|not_held| not_held.to_string())?;
+        self.check_kind(&value)?;
+        check_value(&value, self.relation.columns[self.place].limit, self.to)?;
+        Ok(value)
+    }
+
+    fn check_kind(&self, value: &Value<'_>) -> Result<(), String> {
+        let (kind, natural) = (value.kind(), self.to.natural_kind());
+        let array_text = |value: &Value<'_>| matches!(value, Value::Text(text) if text.starts_with('['));
+        if kind == natural || (natural == ValueKind::Array && array_text(value)) {
+            return Ok(());
+        }
+        Err(format!("a value of kind {kind:?} is not a value of type {}", self.to).to_lowercase())
+    }
+}
+
+/// Finds what PostgreSQL would refuse without naming it well, or store as another value.
+fn check_value(value: &Value<'_>, limit: Limit, to: &LogicalType) -> Result<(), String> {
+    match value {
+        Value::Integer(number) => {
+            let fits = match to {
+                LogicalType::Int16 => i16::try_from(*number).is_ok(),
+                LogicalType::Int32 => i32::try_from(*number).is_ok(),
+                _ => true,
+            };
+            if fits { Ok(()) } else { Err(format!("it is out of the range of {to}")) }
+        }
+        Value::Text(text) | Value::Json(text) => {
+            if memchr::memchr(0, text.as_bytes()).is_some() {
+                return Err("PostgreSQL has no text with a NUL character".to_owned());
+            }
+            limit.changes(text).map_or(Ok(()), Err)
+        }
+        Value::Array(items) => {
+            let element = match to {
+                LogicalType::Array(element) => element,
+                other => other,
+            };
+            items.iter().try_for_each(|item| check_value(item, limit, element))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a COPY that failed means: a value of a row, or whatever else the server says.
+fn copy_fault(session: &Session, target: &Target, error: &tokio_postgres::Error) -> DatabaseError {
+    let Some(report) = error.as_db_error().filter(|report| report.code().code().starts_with("22")) else {
+        return session.fault(error);
+    };
+    let relation = match &target.load {
+        Load::Staged(name) => name.trim_start_matches("pg_temp."),
+        Load::Direct => target.relation.name.name().as_str(),
+    };
+    let columns: Vec<_> = target.places.iter().map(|&place| target.relation.columns[place].ident.as_str()).collect();
+    let (row, column) = copy_place(report, relation, &columns).unwrap_or((0, None));
+    DatabaseError::ValueNotHeld {
+        table: target.table.name.clone(),
+        column: column.unwrap_or("?").to_owned(),
+        row,
+        reason: report.message().to_owned(),
+    }
+}

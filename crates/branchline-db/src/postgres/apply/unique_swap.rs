@@ -1,0 +1,139 @@
+//! Unique values that change hands: row A takes the value of row B, which takes another.
+//!
+//! PostgreSQL checks a unique index row by row, so that even a statement that ends well would fail half way.
+//! Rows whose value another row of the backup takes, and that give it up themselves (or, in a mirror, go away),
+//! are parked before the merge: one column of the key gets NULL where it may, else a value that nobody has. Keys
+//! that can be deferred need none of it. Partial indexes and indexes over expressions are not covered: a swap
+//! under one of those is refused by the database, and nothing is written.
+
+use branchline_core::ports::{DatabaseError, TableMerge};
+use branchline_core::schema::{LogicalType, UniqueKey};
+
+use super::Target;
+use super::merge::{Member, differs, same_key, settable};
+use crate::postgres::schema::{Identity, Limit};
+use crate::postgres::session::Session;
+
+/// Characters of a UUID: what a text column must hold to take a placeholder.
+const UUID_CHARACTERS: usize = 36;
+
+/// Parks what must be parked in the tables of a group.
+/// A row that is as the backup has it once it is parked counts as updated: the merge will find nothing to do.
+pub(crate) async fn park(
+    session: &Session,
+    members: &[Member<'_>],
+    mirror: bool,
+    counts: &mut [TableMerge],
+) -> Result<(), DatabaseError> {
+    for (place, target, stage) in members {
+        for key in &target.table.unique_keys {
+            let written = key.columns.iter().any(|place| target.places.contains(place));
+            let fixed = key.columns.iter().all(|place| target.table.key.contains(place));
+            if written && !fixed {
+                let done = park_key(session, target, stage, key, mirror).await?;
+                counts[*place].updated += done;
+                counts[*place].unchanged = counts[*place].unchanged.saturating_sub(done);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Parks the rows that one key needs parked; answers how many are done with that.
+
+async fn park_key(
+    session: &Session,
+    target: &Target,
+    stage: &str,
+    key: &UniqueKey,
+    mirror: bool,
+) -> Result<u64, DatabaseError> {
+    let moving = moving(target, stage, key, mirror);
+    let swapped = format!("WITH moving AS MATERIALIZED ({moving}) SELECT EXISTS (SELECT FROM moving)");
+    if !session.row(&swapped, &[]).await?.get::<_, bool>(0) {
+        return Ok(0);
+    }
+    let refused = || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
+    let Some((place, placeholder)) = placeholder(target, stage, key) else { return Err(refused()) };
+    let column = &target.relation.columns[place].ident;
+    let sql = format!(
+        "WITH moving AS MATERIALIZED ({moving}),
+              numbered AS MATERIALIZED (SELECT *, row_number() OVER () AS number FROM moving),
+              parked AS (UPDATE {} AS t SET {column} = {placeholder} FROM numbered AS m WHERE {} RETURNING t.*)
+         SELECT count(*) FROM parked AS t JOIN {stage} AS s ON {} WHERE NOT ({})",
+        target.relation.only(),
+        same_key(target, "t", "m"),
+        same_key(target, "t", "s"),
+        differs(target, &settable(target)),
+    );
+    match session.row_raw(&sql, &[]).await {
+        Ok(row) => Ok(row.get::<_, i64>(0).unsigned_abs()),
+        // A rule of the table refuses the placeholder.
+        Err(error) if error.code().is_some_and(|state| state.code().starts_with("23")) => Err(refused()),
+        Err(error) => Err(session.fault(&error)),
+    }
+}
+
+/// The keys of the rows that give a value up which another row of the backup takes.
+fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String {
+    let only = target.relation.only();
+    let ident = |place: &usize| &target.relation.columns[*place].ident;
+    let columns = target.table.key.iter().map(|place| format!("t.{}", ident(place))).collect::<Vec<_>>().join(", ");
+    let written: Vec<usize> = key.columns.iter().filter(|place| target.places.contains(place)).copied().collect();
+    let taken = |place: &usize| {
+        let column = ident(place);
+        // A column that does not travel keeps its value, which the other row then has as well as its own.
+        if written.contains(place) { format!("o.{column} = t.{column}") } else { format!("t.{column} IS NOT NULL") }
+    };
+    let taken = key.columns.iter().map(taken).collect::<Vec<_>>().join(" AND ");
+    let other = format!("EXISTS (SELECT FROM {stage} AS o WHERE {taken} AND NOT ({}))", same_key(target, "t", "o"));
+    let changed = format!(
+        "SELECT {columns} FROM {only} AS t JOIN {stage} AS s ON {} WHERE ({}) AND {other}",
+        same_key(target, "t", "s"),
+        differs(target, &written),
+    );
+    if !mirror {
+        return changed;
+    }
+    format!(
+        "{changed} UNION ALL SELECT {columns} FROM {only} AS t
+          WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {}) AND {other}",
+        same_key(target, "t", "s"),
+    )
+}
+
+/// A column of the key and what it is set to meanwhile: an expression over `m.number`, from 1.
+fn placeholder(target: &Target, stage: &str, key: &UniqueKey) -> Option<(usize, String)> {
+    let in_foreign_key = |place: usize| target.table.foreign_keys.iter().any(|key| key.columns.contains(&place));
+    let usable = |place: &&usize| {
+        target.places.contains(place)
+            && !target.table.key.contains(place)
+            && target.relation.columns[**place].identity != Identity::Always
+    };
+    let columns: Vec<usize> = key.columns.iter().filter(usable).copied().collect();
+    if let Some(place) = columns.iter().find(|&&place| target.table.columns[place].nullable) {
+        return Some((*place, "NULL".to_owned()));
+    }
+    columns.into_iter().filter(|&place| !in_foreign_key(place)).find_map(|place| {
+        let detail = &target.relation.columns[place];
+        let column = &detail.ident;
+        let below = |unit: &str| {
+            format!(
+                "least((SELECT min({column}) FROM {}), (SELECT min({column}) FROM {stage})) - m.number{unit}",
+                target.relation.only(),
+            )
+        };
+        let value = match (&target.table.columns[place].logical_type, detail.limit) {
+            (LogicalType::Text, Limit::None) => "gen_random_uuid()::text".to_owned(),
+            (LogicalType::Text, Limit::Characters(max)) if max >= UUID_CHARACTERS => "gen_random_uuid()::text".to_owned(),
+            (LogicalType::Uuid, _) => "gen_random_uuid()".to_owned(),
+            (LogicalType::Int16, _) => format!("({})::int2", below("")),
+            (LogicalType::Int32, _) => format!("({})::int4", below("")),
+            (LogicalType::Int64 | LogicalType::Decimal(_), _) => below(""),
+            (LogicalType::Date, _) => below("::int4"),
+            (LogicalType::Timestamp | LogicalType::TimestampWithZone, _) => below(" * interval 'PT1S'"),
+            _ => return None,
+        };
+        Some((place, value))
+    })
+}

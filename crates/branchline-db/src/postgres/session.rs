@@ -1,0 +1,181 @@
+//! One connection whose settings are pinned, so that texts mean the same whatever the database or the role
+//! has as its defaults.
+//!
+//! Pinned are all settings that change how values are written or read (`DateStyle`, `TimeZone`, `bytea_output`…),
+//! how names are found (`search_path`), what rows are seen (`row_security = off` makes PostgreSQL refuse where a
+//! policy would hide rows), and how long a statement may take (for ever: a large table takes its time).
+//! `lock_timeout` is the exception: an apply sets it below `deadlock_timeout`, so that it gives way to the till.
+
+use std::time::Duration;
+
+use branchline_core::ports::DatabaseError;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row};
+
+use super::connect::{Driver, Target};
+use super::error::Names;
+
+/// The oldest version that is supported, as `server_version_num` has it.
+const VERSION_MIN: i32 = 130_000;
+
+/// What is asked before the settings are pinned: the role's own search path tells the default schema.
+const WHO_AND_WHERE: &str = "
+    SELECT pg_catalog.current_setting('server_version_num')::pg_catalog.int4,
+           pg_catalog.current_setting('server_version'),
+           coalesce(pg_catalog.current_schema(), '')::pg_catalog.text,
+           CURRENT_USER::pg_catalog.text,
+           pg_catalog.current_database()::pg_catalog.text";
+
+/// Settings that a version lacks are left alone.
+const PIN: &str = "
+    SELECT pg_catalog.set_config(known.name, pinned.setting, false)
+      FROM (VALUES
+        ('search_path', 'pg_catalog, pg_temp'),
+        ('standard_conforming_strings', 'on'),
+        ('datestyle', 'ISO, YMD'),
+        ('intervalstyle', 'iso_8601'),
+        ('timezone', 'UTC'),
+        ('timezone_abbreviations', 'Default'),
+        ('bytea_output', 'hex'),
+        ('extra_float_digits', '1'),
+        ('lc_monetary', 'C'),
+        ('lc_numeric', 'C'),
+        ('lc_time', 'C'),
+        ('xmloption', 'content'),
+        ('xmlbinary', 'base64'),
+        ('array_nulls', 'on'),
+        ('quote_all_identifiers', 'off'),
+        ('transform_null_equals', 'off'),
+        ('row_security', 'off'),
+        ('default_transaction_isolation', 'read committed'),
+        ('default_transaction_deferrable', 'off'),
+        ('check_function_bodies', 'off'),
+        ('client_min_messages', 'warning'),
+        ('jit', 'off'),
+        ('statement_timeout', '0'),
+        ('lock_timeout', '0'),
+        ('idle_in_transaction_session_timeout', '0'),
+        ('idle_session_timeout', '0'),
+        ('transaction_timeout', '0'),
+        ('client_connection_check_interval', '2000')
+      ) AS pinned (name, setting)
+      JOIN pg_catalog.pg_settings AS known ON pg_catalog.lower(known.name) = pinned.name";
+
+/// A pinned connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    client: Client,
+    driver: Driver,
+    names: Names,
+    version_text: String,
+}
+
+impl Session {
+    /// Connects, checks the version, and pins the settings.
+    pub(crate) async fn open(target: &Target) -> Result<Self, DatabaseError> {
+        let (client, driver) = target.connect().await?;
+        let mut names = Names {
+            address: target.address(),
+            role: String::new(),
+            database: String::new(),
+            default_schema: "public".to_owned(),
+        };
+        let row = client.query_one(WHO_AND_WHERE, &[]).await.map_err(|error| names.fault(&error))?;
+        let (version, version_text): (i32, String) = (row.get(0), row.get(1));
+        if version < VERSION_MIN {
+            return Err(DatabaseError::Version { engine: "PostgreSQL".to_owned(), version: version_text });
+        }
+        let schema: String = row.get(2);
+        if !schema.is_empty() && !schema.starts_with("pg_") && schema != super::ledger::SCHEMA {
+            names.default_schema = schema;
+        }
+        names.role = row.get(3);
+        names.database = row.get(4);
+        let session = Self { client, driver, names, version_text };
+        session.rows(PIN, &[]).await?;
+        Ok(session)
+    }
+
+    /// What is needed to name things in errors.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// `PostgreSQL 15.18`.
+    pub(crate) fn engine(&self) -> String {
+        let number = self.version_text.split(' ').next().unwrap_or_default();
+        format!("PostgreSQL {number}")
+    }
+
+    pub(crate) fn fault(&self, error: &tokio_postgres::Error) -> DatabaseError {
+        self.names.fault(error)
+    }
+
+    /// Runs statements that return nothing.
+    pub(crate) async fn run(&self, sql: &str) -> Result<(), DatabaseError> {
+        self.run_raw(sql).await.map_err(|error| self.fault(&error))
+    }
+
+    /// The same, with the driver's own error.
+    pub(crate) async fn run_raw(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.client.batch_execute(sql).await
+    }
+
+    /// All rows of a query.
+    pub(crate) async fn rows(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
+        self.client.query(sql, values).await.map_err(|error| self.fault(&error))
+    }
+
+    /// The one row of a query.
+    pub(crate) async fn row(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Row, DatabaseError> {
+        self.client.query_one(sql, values).await.map_err(|error| self.fault(&error))
+    }
+
+    /// The one row of a query, with the driver's own error.
+    pub(crate) async fn row_raw(
+        &self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, tokio_postgres::Error> {
+        self.client.query_one(sql, values).await
+    }
+
+    /// Runs one statement and counts the rows it touched.
+    pub(crate) async fn execute_raw(
+        &self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, tokio_postgres::Error> {
+        self.client.execute(sql, values).await
+    }
+
+    pub(crate) async fn copy_out(&self, sql: &str) -> Result<CopyOutStream, DatabaseError> {
+        self.client.copy_out(sql).await.map_err(|error| self.fault(&error))
+    }
+
+    pub(crate) async fn copy_in(&self, sql: &str) -> Result<CopyInSink<bytes::Bytes>, DatabaseError> {
+        self.client.copy_in(sql).await.map_err(|error| self.fault(&error))
+    }
+
+    /// Refuses where nothing can be written: a standby, or a database or role that is read-only by default.
+    pub(crate) async fn check_writable(&self) -> Result<(), DatabaseError> {
+        let sql = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool";
+        if self.row(sql, &[]).await?.get(0) { Err(DatabaseError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Sets `lock_timeout` to four fifths of `deadlock_timeout`, so that we, not the till, give way.
+    pub(crate) async fn yield_to_others(&self) -> Result<(), DatabaseError> {
+        let sql = "
+            SELECT set_config('lock_timeout', greatest(10, 4 * setting::int8 / 5)::text, false)
+              FROM pg_settings WHERE name = 'deadlock_timeout'";
+        self.rows(sql, &[]).await.map(drop)
+    }
+
+    /// Ends the connection in order. One that is dropped ends too, and the server takes back what was open.
+    pub(crate) async fn close(self) {
+        let Self { client, driver, .. } = self;
+        drop(client);
+        // A server that does not hang up is not waited for.
+        let _ = tokio::time::timeout(Duration::from_secs(2), driver.finished()).await;
+    }
+}

@@ -1,0 +1,114 @@
+//! How each table of a backup fits into the target's: decided from the two descriptions alone.
+
+use branchline_core::backup::{ColumnSummary, TableSummary};
+use branchline_core::ports::DatabaseError;
+use branchline_core::schema::{ColumnName, LogicalType, ScopeError, Table, TableName, fit};
+
+use super::super::affinity::{Affinity, ColumnForm};
+use super::super::schema::{Catalogue, TableForm};
+
+/// What is done with one table of the backup.
+#[derive(Debug)]
+pub(super) struct TablePlan {
+    /// Its place in the request, which names its table on the stage.
+    pub(super) place: usize,
+    pub(super) name: TableName,
+    /// The columns that the backup brings, in its order: `c0`, `c1` … on the stage.
+    pub(super) columns: Vec<PlannedColumn>,
+    /// The backup's description of them, for its reader.
+    pub(super) summaries: Vec<ColumnSummary>,
+    /// The key's columns, as places in `columns`.
+    pub(super) key: Vec<usize>,
+    /// For each of them, the collation under which the target tells keys apart.
+    pub(super) key_collations: Vec<Option<String>>,
+    /// The declaration has conflict clauses of its own, which must be overruled.
+    pub(super) overrule_conflicts: bool,
+    /// Rows that were staged.
+    pub(super) rows: u64,
+}
+
+/// One column on its way from the backup into the target.
+#[derive(Debug)]
+pub(super) struct PlannedColumn {
+    pub(super) name: ColumnName,
+    /// Its place in the target's table.
+    pub(super) target: usize,
+    pub(super) from: LogicalType,
+    pub(super) to: LogicalType,
+    pub(super) form: ColumnForm,
+    pub(super) nullable: bool,
+}
+
+impl TablePlan {
+    /// The place, in `columns`, of a column of the target's table.
+    pub(super) fn staged(&self, target: usize) -> Option<usize> {
+        self.columns.iter().position(|column| column.target == target)
+    }
+
+    /// Whether two keys that are the same to the target may still be written differently.
+    pub(super) fn key_may_differ(&self, at: usize) -> bool {
+        let collation = self.key_collations[at].as_deref();
+        let is_binary = collation.is_none_or(|collation| collation.eq_ignore_ascii_case("BINARY"));
+        !is_binary || (collation.is_some() && self.columns[self.key[at]].form.affinity == Affinity::Blob)
+    }
+}
+
+/// Fits all tables of the backup.
+///
+/// # Errors
+/// The first table that is unknown or excluded here, or whose columns, types or key do not fit.
+pub(super) fn of_tables(catalogue: &Catalogue, tables: &[TableSummary]) -> Result<Vec<TablePlan>, DatabaseError> {
+    tables.iter().enumerate().map(|(place, summary)| of_table(catalogue, place, summary)).collect()
+}
+
+fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Result<TablePlan, DatabaseError> {
+    let unknown = || DatabaseError::TableUnknown { table: summary.name.clone() };
+    let table = catalogue.schema.table(&summary.name).ok_or_else(unknown)?;
+    if let Some(exclusion) = &table.excluded {
+        return Err(DatabaseError::TableNotSyncable { table: table.name.clone(), reason: exclusion.to_string() });
+    }
+    let (_, form) = catalogue.find(&summary.name).ok_or_else(unknown)?;
+    let columns: Vec<_> =
+        summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
+    let scope = fit(table, &columns, &summary.key)?;
+    let columns = plan_columns(table, form, columns, &scope.places)?;
+    let staged = |name: &ColumnName| {
+        let needed = || ScopeError::ColumnNeeded { table: table.name.clone(), column: name.clone() };
+        columns.iter().position(|column| column.name == *name).ok_or_else(needed)
+    };
+    let key = summary.key.iter().map(staged).collect::<Result<_, _>>()?;
+    Ok(TablePlan {
+        place,
+        name: table.name.clone(),
+        columns,
+        summaries: summary.columns.clone(),
+        key,
+        key_collations: form.key_collations.clone(),
+        overrule_conflicts: form.has_conflict_clause,
+        rows: 0,
+    })
+}
+
+fn plan_columns(
+    table: &Table,
+    form: &TableForm,
+    columns: Vec<(ColumnName, LogicalType)>,
+    places: &[usize],
+) -> Result<Vec<PlannedColumn>, DatabaseError> {
+    let plan = |((name, from), &target): ((ColumnName, LogicalType), &usize)| {
+        let here = &table.columns[target];
+        if form.columns[target].refuses_all_of(&from) {
+            let (table, to) = (table.name.clone(), here.native_type.clone());
+            return Err(ScopeError::TypeNotHeld { table, column: name, from, to }.into());
+        }
+        Ok(PlannedColumn {
+            name,
+            target,
+            from,
+            to: here.logical_type.clone(),
+            form: form.columns[target],
+            nullable: here.nullable,
+        })
+    };
+    columns.into_iter().zip(places).map(plan).collect()
+}

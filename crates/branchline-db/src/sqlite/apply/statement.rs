@@ -1,0 +1,123 @@
+//! The SQL of an apply, made from a plan.
+//!
+//! Names of the shop come in through `Ident` alone; names on the stage are ours. Aliases: `t` is the target's row,
+//! `s` the staged one.
+
+use super::super::affinity::Affinity;
+use super::super::ident::Ident;
+use super::plan::TablePlan;
+
+/// The table of a plan on the stage.
+pub(super) fn stage_table(plan: &TablePlan) -> String {
+    format!("branchline_stage.r{}", plan.place)
+}
+
+/// The target's table.
+pub(super) fn target_table(plan: &TablePlan) -> String {
+    format!("main.{}", Ident(plan.name.as_str()))
+}
+
+pub(super) fn create_stage(plan: &TablePlan) -> String {
+    let mut sql = format!("CREATE TABLE {} (n INTEGER PRIMARY KEY", stage_table(plan));
+    for (place, column) in plan.columns.iter().enumerate() {
+        sql.push_str(&format!(", c{place} {}", column.form.affinity.declaration()));
+    }
+    sql + ")"
+}
+
+pub(super) fn insert_into_stage(plan: &TablePlan) -> String {
+    let parameters: Vec<_> = (1..=plan.columns.len() + 1).map(|number| format!("?{number}")).collect();
+    format!("INSERT INTO {} VALUES ({})", stage_table(plan), parameters.join(", "))
+}
+
+pub(super) fn index_stage(plan: &TablePlan) -> String {
+    let place = plan.place;
+    let columns = plan.key.iter().zip(&plan.key_collations);
+    let columns: Vec<_> = columns.map(|(column, collation)| format!("c{column}{}", collate(collation.as_deref()))).collect();
+    format!("CREATE UNIQUE INDEX branchline_stage.k{place} ON r{place} ({})", columns.join(", "))
+}
+
+/// ` COLLATE "NAME"`, or nothing.
+pub(super) fn collate(collation: Option<&str>) -> String {
+    collation.map(|collation| format!(" COLLATE {}", Ident(collation))).unwrap_or_default()
+}
+
+/// That a row of the target (alias `target`) and a staged one (alias `staged`) have the same key.
+pub(super) fn same_key(plan: &TablePlan, target: &str, staged: &str) -> String {
+    let same = |(column, collation): (&usize, &Option<String>)| {
+        let name = Ident(plan.columns[*column].name.as_str());
+        format!("{target}.{name} = {staged}.c{column}{}", collate(collation.as_deref()))
+    };
+    plan.key.iter().zip(&plan.key_collations).map(same).collect::<Vec<_>>().join(" AND ")
+}
+
+/// Updates the rows that differ in any column that the backup brings; nothing where it brings the key alone.
+///
+/// Texts are compared byte by byte, whatever the column's collation, and values of untyped columns by their storage
+/// class as well: 1 and 1.0 are equal to SQLite and different to the shop. One row-value comparison, because a chain
+/// of ORs ends at a depth of 1,000.
+pub(super) fn update(plan: &TablePlan) -> Option<String> {
+    let in_key = |place: usize| plan.key.iter().position(|&column| column == place);
+    let written: Vec<usize> =
+        (0..plan.columns.len()).filter(|&place| in_key(place).is_none_or(|at| plan.key_may_differ(at))).collect();
+    if written.is_empty() {
+        return None;
+    }
+    let (mut sets, mut here, mut there) = (Vec::new(), Vec::new(), Vec::new());
+    for place in written {
+        let column = &plan.columns[place];
+        let name = Ident(column.name.as_str());
+        sets.push(format!("{name} = s.c{place}"));
+        here.push(format!("t.{name} COLLATE BINARY"));
+        there.push(format!("s.c{place}"));
+        if column.form.affinity == Affinity::Blob {
+            here.push(format!("typeof(t.{name})"));
+            there.push(format!("typeof(s.c{place})"));
+        }
+    }
+    Some(format!(
+        "UPDATE {}{} AS t SET {} FROM {} AS s WHERE {} AND ({}) IS NOT ({})",
+        or_abort(plan),
+        target_table(plan),
+        sets.join(", "),
+        stage_table(plan),
+        same_key(plan, "t", "s"),
+        here.join(", "),
+        there.join(", "),
+    ))
+}
+
+/// Inserts the rows that are missing; all of them where the target `is_empty`.
+pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
+    let names: Vec<_> = plan.columns.iter().map(|column| Ident(column.name.as_str()).to_string()).collect();
+    let values: Vec<_> = (0..plan.columns.len()).map(|place| format!("s.c{place}")).collect();
+    let missing = if is_empty { String::new() } else { format!(" WHERE {}", missing(plan)) };
+    format!(
+        "INSERT {}INTO {} ({}) SELECT {} FROM {} AS s{missing}",
+        or_abort(plan),
+        target_table(plan),
+        names.join(", "),
+        values.join(", "),
+        stage_table(plan),
+    )
+}
+
+/// The number of the first staged row that the target lacks.
+pub(super) fn first_missing(plan: &TablePlan) -> String {
+    format!("SELECT s.n FROM {} AS s WHERE {} LIMIT 1", stage_table(plan), missing(plan))
+}
+
+fn missing(plan: &TablePlan) -> String {
+    format!("NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})", target_table(plan), same_key(plan, "t", "s"))
+}
+
+/// That the row of the target with alias `target` is not on the stage.
+pub(super) fn not_staged(plan: &TablePlan, target: &str) -> String {
+    format!("NOT EXISTS (SELECT 1 FROM {} AS own WHERE {})", stage_table(plan), same_key(plan, target, "own"))
+}
+
+/// `OR ABORT ` overrules the declaration's own conflict clauses. Only where there are some: it would overrule those
+/// in the shop's triggers as well.
+pub(super) fn or_abort(plan: &TablePlan) -> &'static str {
+    if plan.overrule_conflicts { "OR ABORT " } else { "" }
+}

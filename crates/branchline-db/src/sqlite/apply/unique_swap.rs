@@ -1,0 +1,118 @@
+//! Unique values that change hands between rows.
+//!
+//! SQLite checks a unique key after each row and cannot put that off, so two rows that swap their values cannot be
+//! updated one after the other. The rows that stand in the way (their value is wanted by another row of the backup,
+//! and they themselves get another one, or are about to be removed by a mirror) are given a placeholder first: NULL
+//! where the column takes it, else a value that nobody else has. SQLite's columns take values of any class, so there
+//! is always one, unless the table is STRICT with whole numbers (a random one then), or a rule of the shop refuses
+//! it: that is [`DatabaseError::UniqueSwap`], and everything is rolled back.
+//!
+//! Not looked at: unique keys of which the backup brings only some columns, partial ones, and those over expressions
+//! or generated columns. A swap there is refused as a unique conflict.
+
+use branchline_core::ports::DatabaseError;
+use branchline_core::schema::{ColumnName, UniqueKey};
+use rusqlite::Connection;
+
+use super::super::affinity::{Affinity, ColumnForm};
+use super::super::error::{failed, is_constraint};
+use super::super::ident::Ident;
+use super::super::schema::Catalogue;
+use super::plan::TablePlan;
+use super::statement::{collate, not_staged, or_abort, same_key, stage_table, target_table};
+
+/// Gives placeholders to the rows that stand in the way.
+pub(super) fn release(
+    connection: &Connection,
+    catalogue: &Catalogue,
+    plan: &TablePlan,
+    mirror: bool,
+) -> Result<(), DatabaseError> {
+    let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(()) };
+    for (unique, collations) in table.unique_keys.iter().zip(&form.unique_collations) {
+        let Some(columns) = unique.columns.iter().map(|&place| plan.staged(place)).collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        // The key never changes, so a column of it cannot carry the placeholder.
+        let mut free = columns.iter().copied().filter(|column| !plan.key.contains(column)).peekable();
+        let Some(first) = free.peek().copied() else { continue };
+        let carrier = free.find(|&column| plan.columns[column].nullable).unwrap_or(first);
+        let in_the_way = in_the_way(plan, &columns, collations, mirror);
+        if is_followed(catalogue, plan, unique) && exists(connection, &in_the_way)? {
+            return Err(changes_hands(plan, unique));
+        }
+        let sql = placeholder(plan, carrier, &in_the_way);
+        connection.execute(&sql, []).map_err(|error| {
+            if is_constraint(&error) { changes_hands(plan, unique) } else { failed(error) }
+        })?;
+    }
+    Ok(())
+}
+
+/// The keys of the target's rows that stand in the way (alias `r`).
+fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], mirror: bool) -> String {
+    let same_value = |staged: &str| {
+        let same = columns.iter().zip(collations).map(|(&column, collation)| {
+            let name = Ident(plan.columns[column].name.as_str());
+            format!("r.{name} = {staged}.c{column}{}", collate(Some(collation)))
+        });
+        same.collect::<Vec<_>>().join(" AND ")
+    };
+    let key: Vec<_> = plan.key.iter().map(|&column| format!("r.{}", Ident(plan.columns[column].name.as_str()))).collect();
+    let stage = stage_table(plan);
+    let changes = format!(
+        "EXISTS (SELECT 1 FROM {stage} AS own WHERE {} AND ({}) IS NOT TRUE)",
+        same_key(plan, "r", "own"),
+        same_value("own"),
+    );
+    let goes = if mirror { format!(" OR {}", not_staged(plan, "r")) } else { String::new() };
+    // CROSS JOIN: from the staged rows to the target's, by its unique index, and not the other way round.
+    format!(
+        "SELECT {} FROM {stage} AS s CROSS JOIN {} AS r WHERE {} AND NOT ({}) AND ({changes}{goes})",
+        key.join(", "),
+        target_table(plan),
+        same_value("s"),
+        same_key(plan, "r", "s"),
+    )
+}
+
+fn placeholder(plan: &TablePlan, carrier: usize, in_the_way: &str) -> String {
+    let key: Vec<_> = plan.key.iter().map(|&column| Ident(plan.columns[column].name.as_str()).to_string()).collect();
+    let column = &plan.columns[carrier];
+    let value = if column.nullable { "NULL" } else { value_of_nobody(column.form) };
+    format!(
+        "UPDATE {}{} SET {} = {value} WHERE ({}) IN ({in_the_way})",
+        or_abort(plan),
+        target_table(plan),
+        Ident(column.name.as_str()),
+        key.join(", "),
+    )
+}
+
+/// An expression for a value that no row has.
+fn value_of_nobody(form: ColumnForm) -> &'static str {
+    match (form.affinity, form.strict) {
+        (Affinity::Text, _) => "'branchline:' || hex(randomblob(16))",
+        (Affinity::Integer, true) => "random()",
+        (Affinity::Real, true) => "random() * 1e280",
+        _ => "randomblob(16)",
+    }
+}
+
+/// Whether rows that point at this unique key are changed along with it: they would follow the placeholder.
+fn is_followed(catalogue: &Catalogue, plan: &TablePlan, unique: &UniqueKey) -> bool {
+    let is_in_key = |name: &ColumnName| plan.columns.iter().any(|c| c.name == *name && unique.columns.contains(&c.target));
+    catalogue.schema.tables().filter_map(|table| catalogue.find(&table.name)).any(|(table, form)| {
+        table.foreign_keys.iter().zip(&form.cascades_on_update).any(|(key, &follows)| {
+            follows && key.target == plan.name && key.target_columns.iter().any(is_in_key)
+        })
+    })
+}
+
+fn exists(connection: &Connection, select: &str) -> Result<bool, DatabaseError> {
+    connection.query_row(&format!("SELECT EXISTS ({select})"), [], |row| row.get(0)).map_err(failed)
+}
+
+fn changes_hands(plan: &TablePlan, unique: &UniqueKey) -> DatabaseError {
+    DatabaseError::UniqueSwap { table: plan.name.clone(), constraint: unique.name.clone() }
+}

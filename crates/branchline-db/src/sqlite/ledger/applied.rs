@@ -1,0 +1,123 @@
+//! `branchline_applied`: the backups that were applied here, in the order in which they were.
+//!
+//! A place in the chain (`source`, `epoch`, `sequence`) is taken once. Whoever comes with another backup for it is a
+//! fork; whoever comes with the same backup gets the receipt that is stored.
+
+use branchline_core::digest::Digest;
+use branchline_core::id::{BackupId, Epoch, Sequence, ServerId};
+use branchline_core::ports::{AppliedRecord, ApplyRequest, DatabaseError};
+use rusqlite::{Connection, Row, params};
+
+use super::super::error::failed;
+
+pub(super) const TABLE: &str = "CREATE TABLE main.branchline_applied (
+    place INTEGER PRIMARY KEY,
+    backup TEXT NOT NULL UNIQUE,
+    source TEXT NOT NULL,
+    backup_type TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    checksum BLOB NOT NULL,
+    receipt BLOB NOT NULL,
+    applied_at TEXT NOT NULL,
+    UNIQUE (source, epoch, sequence)
+)";
+const IS_THERE: &str = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_applied'";
+const FIND: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+    WHERE backup = ?1";
+const LAST_OF: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+    WHERE source = ?1 ORDER BY place DESC LIMIT 1";
+const AT: &str = "SELECT backup, checksum FROM main.branchline_applied
+    WHERE backup = ?1 OR (source = ?2 AND epoch = ?3 AND sequence = ?4)";
+const ADD: &str = "INSERT INTO main.branchline_applied
+    (backup, source, backup_type, epoch, generation, sequence, checksum, receipt, applied_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+
+/// The record of a backup; a database without a ledger has none.
+pub(in super::super) fn find(
+    connection: &Connection,
+    backup: BackupId,
+) -> Result<Option<AppliedRecord>, DatabaseError> {
+    one(connection, FIND, &backup.to_string())
+}
+
+/// The record of the backup that was applied last of those that `source` made.
+pub(in super::super) fn last_of(
+    connection: &Connection,
+    source: &ServerId,
+) -> Result<Option<AppliedRecord>, DatabaseError> {
+    one(connection, LAST_OF, source.as_str())
+}
+
+/// Refuses a backup whose place in the chain, or whose name, another one took.
+pub(in super::super) fn check_place(connection: &Connection, request: &ApplyRequest) -> Result<(), DatabaseError> {
+    let backup = request.backup.to_string();
+    let mut statement = connection.prepare(AT).map_err(failed)?;
+    let source = request.source.as_str();
+    let at = params![backup, source, signed(request.epoch.value()), signed(request.sequence.value())];
+    let mut rows = statement.query(at).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let taken: (String, [u8; 32]) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        if taken == (backup.clone(), *request.checksum.as_bytes()) {
+            let message = format!("backup {backup} was applied meanwhile by another process; its receipt is stored");
+            return Err(DatabaseError::Busy { message });
+        }
+        return Err(DatabaseError::Forked { source_id: request.source.clone(), backup: request.backup });
+    }
+    Ok(())
+}
+
+/// Adds the record, in the transaction that holds the backup's rows.
+pub(in super::super) fn add(
+    connection: &Connection,
+    request: &ApplyRequest,
+    receipt: &[u8],
+    now: jiff::Timestamp,
+) -> Result<(), DatabaseError> {
+    let values = params![
+        request.backup.to_string(),
+        request.source.as_str(),
+        request.backup_type.as_str(),
+        signed(request.epoch.value()),
+        signed(request.generation.value()),
+        signed(request.sequence.value()),
+        request.checksum.as_bytes(),
+        receipt,
+        now.to_string(),
+    ];
+    connection.execute(ADD, values).map(drop).map_err(failed)
+}
+
+fn one(connection: &Connection, sql: &str, parameter: &str) -> Result<Option<AppliedRecord>, DatabaseError> {
+    let is_there: bool = connection.query_row(IS_THERE, [], |row| row.get(0)).map_err(failed)?;
+    if !is_there {
+        return Ok(None);
+    }
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    let mut rows = statement.query(params![parameter]).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+    record(row).map(Some)
+}
+
+fn record(row: &Row<'_>) -> Result<AppliedRecord, DatabaseError> {
+    let broken = || DatabaseError::Failed {
+        sqlstate: "LEDGER".to_owned(),
+        message: "a row of branchline_applied is not ours".to_owned(),
+    };
+    let text = |place: usize| row.get::<_, String>(place).map_err(failed);
+    let number = |place: usize| row.get::<_, i64>(place).map(i64::cast_unsigned).map_err(failed);
+    Ok(AppliedRecord {
+        backup: text(0)?.parse().map_err(|_| broken())?,
+        source: text(1)?.parse().map_err(|_| broken())?,
+        epoch: Epoch::new(number(2)?),
+        sequence: Sequence::new(number(3)?),
+        checksum: Digest::from_bytes(row.get(4).map_err(failed)?),
+        receipt: row.get(5).map_err(failed)?,
+    })
+}
+
+/// SQLite's integers are signed; what does not fit keeps its bits.
+fn signed(value: u64) -> i64 {
+    value.cast_signed()
+}

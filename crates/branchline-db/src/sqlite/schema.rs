@@ -1,0 +1,127 @@
+//! Reads SQLite's catalogue: the core's description of each table, and what only this adapter needs to know.
+//!
+//! Everything comes from pragmas (as table-valued functions, so that names are bound and not quoted), within the
+//! caller's transaction where there is one. Left out without a word: SQLite's own tables, the ledger's, and shadow
+//! tables of virtual ones. Views and virtual tables are listed as excluded.
+//!
+//! Foreign keys have no names in SQLite; ours name what they are (`customer_id -> customers`). SQLite can put off
+//! the check of each until the commit, so all count as deferrable. Names are compared without case, as SQLite does,
+//! and given as the catalogue spells them.
+//!
+//! Limits: 1,600 columns a table; rows are counted up to 100,000 where there are no statistics.
+
+mod keys;
+mod table;
+
+use std::collections::{BTreeMap, HashMap};
+
+use branchline_core::ports::DatabaseError;
+use branchline_core::schema::{Exclusion, Schema, Table, TableName};
+use rusqlite::{Connection, params};
+
+use super::affinity::ColumnForm;
+use super::error::failed;
+
+const TABLES: &str = "SELECT name, type, strict FROM pragma_table_list
+    WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+    AND name NOT LIKE 'branchline\\_%' ESCAPE '\\' ORDER BY name";
+const DECLARATION: &str = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+const SCHEMA_VERSION: &str = "PRAGMA main.schema_version";
+
+/// The catalogue of one database at one moment.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    pub(super) schema: Schema,
+    forms: BTreeMap<TableName, TableForm>,
+}
+
+/// What the core's description of a table does not say.
+#[derive(Debug, Default)]
+pub(super) struct TableForm {
+    /// For each column of the table.
+    pub(super) columns: Vec<ColumnForm>,
+    /// For each column of the key, the collation under which SQLite tells keys apart; nothing for a rowid.
+    pub(super) key_collations: Vec<Option<String>>,
+    /// For each unique key of the table, the collations of its columns.
+    pub(super) unique_collations: Vec<Vec<String>>,
+    /// For each foreign key of the table, whether changing the row it points at changes the row that points.
+    pub(super) cascades_on_update: Vec<bool>,
+    /// The declaration holds an `ON CONFLICT` of its own, which must be overruled: it may replace rows.
+    pub(super) has_conflict_clause: bool,
+    pub(super) is_strict: bool,
+}
+
+impl Catalogue {
+    /// A table and its form.
+    pub(super) fn find(&self, name: &TableName) -> Option<(&Table, &TableForm)> {
+        Some((self.schema.table(name)?, self.forms.get(name)?))
+    }
+}
+
+/// Reads the catalogue.
+pub(super) fn read(connection: &Connection) -> Result<Catalogue, DatabaseError> {
+    read_all(connection).map_err(failed)
+}
+
+/// A number that changes whenever somebody changes the schema.
+pub(super) fn version(connection: &Connection) -> Result<i64, DatabaseError> {
+    connection.query_row(SCHEMA_VERSION, [], |row| row.get(0)).map_err(failed)
+}
+
+fn read_all(connection: &Connection) -> rusqlite::Result<Catalogue> {
+    let mut statement = connection.prepare(TABLES)?;
+    let listed = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<rusqlite::Result<Vec<(String, String, bool)>>>()?;
+    // As SQLite compares names: without the case of ASCII letters.
+    let spelled: HashMap<String, String> =
+        listed.iter().map(|(name, _, _)| (name.to_ascii_lowercase(), name.clone())).collect();
+    let mut tables = Vec::with_capacity(listed.len());
+    let mut forms = BTreeMap::new();
+    for (native_name, kind, is_strict) in &listed {
+        let Ok(name) = TableName::new(native_name.as_str()) else {
+            tables.push(not_carried(native_name, "named in a way that no backup can carry"));
+            continue;
+        };
+        if kind != "table" {
+            tables.push(not_a_table(name, if kind == "view" { "a view" } else { "a virtual table" }));
+            continue;
+        }
+        let mut form = TableForm {
+            is_strict: *is_strict,
+            has_conflict_clause: has_conflict_clause(connection, native_name)?,
+            ..TableForm::default()
+        };
+        let table = table::read(connection, name.clone(), &spelled, &mut form)?;
+        tables.push(table);
+        forms.insert(name, form);
+    }
+    Ok(Catalogue { schema: Schema::new(tables), forms })
+}
+
+fn has_conflict_clause(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
+    let declaration: String = connection.query_row(DECLARATION, params![table], |row| row.get(0))?;
+    Ok(declaration.to_ascii_uppercase().contains("CONFLICT"))
+}
+
+fn not_a_table(name: TableName, what: &str) -> Table {
+    Table {
+        name,
+        columns: Vec::new(),
+        key: Vec::new(),
+        unique_keys: Vec::new(),
+        foreign_keys: Vec::new(),
+        rows_estimated: 0,
+        excluded: Some(Exclusion::NotATable { what: what.to_owned() }),
+    }
+}
+
+/// A table whose name cannot be one in a backup is listed all the same, under a name that people can read.
+fn not_carried(native_name: &str, what: &str) -> Table {
+    let readable: String = native_name.escape_debug().take(60).collect();
+    let name = TableName::new(readable).or_else(|_| TableName::new("?"));
+    not_a_table(name.expect("invariant: escaped text of 60 characters is a name"), what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! The integration tests of the database adapters, on real databases.
+
+mod conformance;
+mod cross_engine;
+mod sqlite;

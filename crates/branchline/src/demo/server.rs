@@ -1,0 +1,107 @@
+//! One server of the demo: a folder such as `init` makes, and a node that serves from it in this process.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+
+use branchline_core::code::Code;
+use branchline_core::id::ServerId;
+use branchline_core::ports::Signer;
+use branchline_net::identity::Identity;
+use branchline_state::HomeLock;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::v1::{Answer, Command, Problem};
+use crate::node::Node;
+use crate::node::progress::silent;
+use crate::settings::{DatabaseUrl, Profile, Sources, Template, expose_template, load};
+
+/// A server that listens.
+pub(super) struct RunningServer {
+    pub(super) id: String,
+    pub(super) key_id: String,
+    pub(super) shown_url: String,
+    node: Arc<Node>,
+    serving: Mutex<Option<JoinHandle<()>>>,
+    _lock: HomeLock,
+}
+
+impl RunningServer {
+    pub(super) async fn start(
+        folder: &Path,
+        id: &str,
+        name: &str,
+        url: DatabaseUrl,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, Problem> {
+        let home = folder.join(id);
+        let server: ServerId = id.parse().map_err(|_| Problem::new(Code::ID_INVALID, id))?;
+        std::fs::create_dir_all(home.join("keys")).map_err(|error| unwritable(&home, &error))?;
+        let identity = Identity::create(&home.join("keys").join("identity.pem"))?;
+        let address = free_address()?;
+        let advertise = [crate::node::parse_address(&address)?];
+        let template = Template {
+            server: &server,
+            name: Some(name),
+            profile: Profile::Lan,
+            database: &url,
+            listen: Some(&address),
+            advertise: &advertise,
+        };
+        let config_file = home.join("config.toml");
+        std::fs::write(&config_file, expose_template(&template)).map_err(|error| unwritable(&config_file, &error))?;
+        let sources = Sources { home: &home, config_file: &config_file, environment: Vec::new(), flags: Vec::new() };
+        let settings = load(&sources).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+            Problem::new(Code::SETTINGS_INVALID, faults.join("; "))
+        })?;
+        let lock = branchline_state::lock(&home)?;
+        let node = Node::open(settings).await?;
+        let serving = node.start_serving(shutdown.clone()).await?;
+        Ok(Self {
+            id: id.to_owned(),
+            key_id: identity.public_key().key_id().to_string(),
+            shown_url: url.shown(),
+            node,
+            serving: Mutex::new(Some(serving)),
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> String {
+        self.node.listening().map(|address| address.to_string()).unwrap_or_default()
+    }
+
+    /// The first group of its key id.
+    pub(super) fn short_key(&self) -> &str {
+        self.key_id.split('-').next().unwrap_or_default()
+    }
+
+    pub(super) async fn ask(&self, command: Command) -> Result<Answer, Problem> {
+        self.node.execute(command, silent()).await
+    }
+
+    /// Waits until it has stopped.
+    pub(super) async fn stopped(&self) {
+        if let Some(serving) = self.serving.lock().await.take()
+            && let Err(error) = serving.await
+        {
+            tracing::error!(server = %self.id, %error, "a server of the demo ended before its time");
+        }
+    }
+}
+
+/// A port of the loopback interface that was free a moment ago. It stands in the settings, so that a demo that is kept
+/// can be started again.
+fn free_address() -> Result<String, Problem> {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = address.map_err(|error| Problem::new(Code::PORT_IN_USE, format!("no port is free: {error}")))?;
+    Ok(address.to_string())
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new(Code::FILE_UNREADABLE, format!("{}: {error}", path.display()))
+}

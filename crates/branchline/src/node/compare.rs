@@ -1,0 +1,175 @@
+//! Proves that this database and a peer's are equal in what they share, or names what differs.
+
+use branchline_core::code::Code;
+use branchline_core::compare::{
+    CompareAnswer as WireAnswer, CompareRequest, Difference, NotShared, TableDifference, TableHashes, differing_buckets, groups_of,
+    shared_spec,
+};
+use branchline_core::id::ServerId;
+use branchline_core::ports::{HashSpec, PeerLink, Snapshot};
+use branchline_core::schema::{Schema, Table};
+
+use super::Node;
+use super::clock::Stopwatch;
+use super::progress::{ProgressSink, Reporter};
+use crate::api::v1::{CompareAnswer, NamedRow, PlannedTable, Problem, TableComparison};
+
+/// Buckets that a peer may ask for at once: what one group of rows can be spread over.
+const BUCKETS_ASKED_MAX: usize = 65_536;
+
+impl Node {
+    pub(super) async fn compare(
+        &self,
+        name: &str,
+        only: &[String],
+        progress: &ProgressSink,
+    ) -> Result<CompareAnswer, Problem> {
+        let watch = Stopwatch::start();
+        let peer = self.memory.peer(name).await?;
+        let link = self.link(&peer)?;
+        let hello = link.hello().await?;
+        let mut snapshot = self.database().await?.snapshot().await?;
+        let here = self.restrict(snapshot.schema().clone());
+        let (specs, not_shared) = shared(&here, &hello.schema, only)?;
+        let mut reporter = Reporter::begin(progress, "compare", Some(name));
+        let mut tables = Vec::new();
+        for spec in specs {
+            let (rows, table) = compare_table(snapshot.as_mut(), link.as_ref(), &spec, &here, &hello.schema).await?;
+            reporter.add(rows, 0);
+            tables.push(table);
+        }
+        snapshot.close().await?;
+        let sum = |count: fn(&TableComparison) -> u64| tables.iter().map(count).sum();
+        let equal = tables.iter().all(|table| table.equal);
+        reporter.end(if equal { "no row differs" } else { "rows differ" });
+        Ok(CompareAnswer {
+            peer: peer.id.to_string(),
+            equal,
+            not_shared,
+            rows_here: sum(|table| table.rows_here),
+            rows_there: sum(|table| table.rows_there),
+            missing_here: sum(|table| table.missing_here),
+            missing_there: sum(|table| table.missing_there),
+            different: sum(|table| table.different),
+            millis: watch.millis(),
+            tables,
+        })
+    }
+
+    /// Answers a peer that compares.
+    pub(super) async fn answer_comparison(&self, peer: &ServerId, request: CompareRequest) -> Result<WireAnswer, Problem> {
+        let known = self.memory.peer(peer.as_str()).await?;
+        let spec = match &request {
+            CompareRequest::Hashes(spec) | CompareRequest::Rows { spec, .. } => spec,
+        };
+        let buckets_fit = spec.buckets.is_power_of_two() && spec.buckets as usize <= BUCKETS_ASKED_MAX;
+        let asked_fit = !matches!(&request, CompareRequest::Rows { buckets, .. } if buckets.len() > BUCKETS_ASKED_MAX);
+        if !buckets_fit || !asked_fit {
+            return Err(Problem::new(Code::REQUEST_INVALID, "that many buckets are not compared"));
+        }
+        let mut snapshot = self.database().await?.snapshot().await?;
+        let schema = self.restrict(snapshot.schema().clone());
+        let visible = schema.table(&spec.table).is_some_and(|table| table.excluded.is_none());
+        if !visible || !known.grant.covers(&spec.table) {
+            return Err(Problem::new(Code::TABLE_UNKNOWN, "there is no such table here"));
+        }
+        let answer = match &request {
+            CompareRequest::Hashes(spec) => WireAnswer::Hashes(snapshot.hashes(spec).await?),
+            CompareRequest::Rows { spec, buckets } => WireAnswer::Rows(snapshot.row_digests(spec, buckets).await?),
+        };
+        snapshot.close().await?;
+        Ok(answer)
+    }
+}
+
+/// What the two schemas share, and what not, with the reason.
+fn shared(here: &Schema, there: &Schema, only: &[String]) -> Result<(Vec<HashSpec>, Vec<PlannedTable>), Problem> {
+    let wanted = |table: &Table| only.is_empty() || only.iter().any(|name| name == table.name.as_str());
+    if let Some(unknown) = only.iter().find(|name| !here.tables().any(|table| table.name.as_str() == name.as_str())) {
+        return Err(Problem::new(Code::TABLE_UNKNOWN, format!("there is no table {unknown} here")));
+    }
+    let left_out = |table: &Table, reason: &str| PlannedTable {
+        table: table.name.to_string(),
+        rows: table.rows_estimated,
+        obstacle: Some(reason.to_owned()),
+    };
+    let (mut specs, mut not_shared) = (Vec::new(), Vec::new());
+    for table in here.syncable().filter(|table| wanted(table)) {
+        let Some(other) = there.table(&table.name) else {
+            not_shared.push(left_out(table, "the peer has no such table"));
+            continue;
+        };
+        match shared_spec(table, other) {
+            Ok(spec) => specs.push(spec),
+            Err(NotShared::Table(_)) => not_shared.push(left_out(table, "the peer cannot sync it")),
+            Err(NotShared::Key(_)) => not_shared.push(left_out(table, "the peer has another primary key")),
+        }
+    }
+    for table in there.syncable().filter(|table| wanted(table)) {
+        if here.table(&table.name).is_none_or(|own| own.excluded.is_some()) {
+            not_shared.push(left_out(table, "only the peer syncs it"));
+        }
+    }
+    Ok((specs, not_shared))
+}
+
+async fn compare_table(
+    snapshot: &mut dyn Snapshot,
+    link: &dyn PeerLink,
+    spec: &HashSpec,
+    here: &Schema,
+    there: &Schema,
+) -> Result<(u64, TableComparison), Problem> {
+    let request = CompareRequest::Hashes(spec.clone());
+    let (own, other) = tokio::join!(snapshot.hashes(spec), link.compare(&request));
+    let (own, other) = (own?, hashes_of(other?)?);
+    let mut difference = TableDifference::default();
+    for buckets in groups_of(&differing_buckets(&own, &other)) {
+        let request = CompareRequest::Rows { spec: spec.clone(), buckets: buckets.clone() };
+        let (own, other) = tokio::join!(snapshot.row_digests(spec, &buckets), link.compare(&request));
+        let WireAnswer::Rows(other) = other? else { return Err(other_answer()) };
+        difference.add(&own?, &other);
+    }
+    let named = difference.named.iter().map(|(how, key)| NamedRow {
+        how: match how {
+            Difference::MissingHere => "missing_here".to_owned(),
+            Difference::MissingThere => "missing_there".to_owned(),
+            Difference::Different => "different".to_owned(),
+        },
+        key: key.clone(),
+    });
+    let comparison = TableComparison {
+        table: spec.table.to_string(),
+        equal: difference.is_empty(),
+        rows_here: own.rows,
+        rows_there: other.rows,
+        missing_here: difference.missing_here,
+        missing_there: difference.missing_there,
+        different: difference.different,
+        named: named.collect(),
+        columns_not_shared: columns_not_shared(spec, here, there),
+    };
+    Ok((own.rows, comparison))
+}
+
+fn hashes_of(answer: WireAnswer) -> Result<TableHashes, Problem> {
+    match answer {
+        WireAnswer::Hashes(hashes) => Ok(hashes),
+        WireAnswer::Rows(_) => Err(other_answer()),
+    }
+}
+
+fn other_answer() -> Problem {
+    Problem::new(Code::PROTOCOL_MISMATCH, "the peer answered another question")
+}
+
+fn columns_not_shared(spec: &HashSpec, here: &Schema, there: &Schema) -> Vec<String> {
+    let columns = [here, there].into_iter().filter_map(|schema| schema.table(&spec.table)).flat_map(|table| &table.columns);
+    let mut names: Vec<String> = columns
+        .filter(|column| !spec.columns.iter().any(|(name, _)| *name == column.name))
+        .map(|column| column.name.to_string())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
+}

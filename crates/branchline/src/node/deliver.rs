@@ -1,0 +1,98 @@
+//! Delivers one queued backup, and settles what became of it.
+//!
+//! The claim is a lease, so that two processes never send the same backup at once; it outlives the longest upload that
+//! still moves, and a process that was killed loses it when it ends, or when somebody asks for the sync by hand.
+
+use std::time::Duration;
+
+use branchline_core::code::{Code, Explain, Retry};
+use branchline_core::peer::Peer;
+use branchline_core::ports::{Claim, Lease, OutboxEntry, OutboxState, PeerLink, SpoolFile, StateWrite};
+use branchline_core::retry::wait_after;
+
+use super::Node;
+use super::clock::{entropy, now};
+use super::progress::{ProgressSink, Reporter};
+use crate::api::v1::Problem;
+use crate::stages::receipt::record_of;
+use crate::stages::send::{SendError, Sent, send};
+
+/// How long a claim holds.
+const LEASE: Duration = Duration::from_secs(10 * 60);
+
+/// What became of one delivery.
+pub(super) enum Delivery {
+    /// There is a receipt; it may say that nothing was applied.
+    Answered(Box<Sent>),
+    /// The peer will never take it.
+    Refused(Problem),
+    /// It waits in the outbox.
+    Waiting(Problem),
+}
+
+impl Node {
+    /// Delivers the oldest backup that waits for a peer; nothing where none does.
+    pub(super) async fn deliver(
+        &self,
+        peer: &Peer,
+        link: &dyn PeerLink,
+        progress: &ProgressSink,
+    ) -> Result<Option<(OutboxEntry, Delivery)>, Problem> {
+        let holder = format!("{}-{}", std::process::id(), data_encoding::HEXLOWER.encode(&entropy::<4>()?));
+        let lease = Lease { holder, length: LEASE };
+        let claim = Claim { peer: Some(peer.id.clone()), now: now(), early: true, lease };
+        let Some(entry) = self.memory.claim(claim).await? else { return Ok(None) };
+        let reporter = Reporter::begin(progress, "send", Some(peer.id.as_str()));
+        let sent = send(link, self.spool.as_ref(), &entry, peer.key, false, reporter).await;
+        let delivery = match sent {
+            Ok(sent) => self.settle_answered(&entry, sent).await?,
+            Err(error) if error.retry() == Retry::Never => self.settle_refused(&entry, &error).await?,
+            Err(error) => self.defer(&entry, &error).await?,
+        };
+        Ok(Some((entry, delivery)))
+    }
+
+    async fn settle_answered(&self, entry: &OutboxEntry, sent: Sent) -> Result<Delivery, Problem> {
+        let state = if sent.receipt.success { OutboxState::Delivered } else { OutboxState::Refused };
+        let record = record_of(&sent.receipt, sent.document.clone());
+        let seen = StateWrite::Seen { peer: entry.peer.clone(), at: now() };
+        let settle = StateWrite::SettleOutbox { backup: entry.backup, state };
+        self.memory.commit(vec![StateWrite::PutReceipt(record), settle, seen]).await?;
+        self.drop_settled(entry).await?;
+        Ok(Delivery::Answered(Box::new(sent)))
+    }
+
+    async fn settle_refused(&self, entry: &OutboxEntry, error: &SendError) -> Result<Delivery, Problem> {
+        let problem = Problem::of(error);
+        tracing::warn!(peer = %entry.peer, backup = %entry.backup, %problem, "a backup was refused");
+        let state = OutboxState::Refused;
+        let settle = StateWrite::SettleOutbox { backup: entry.backup, state };
+        self.memory.commit(vec![settle]).await?;
+        self.drop_settled(entry).await?;
+        Ok(Delivery::Refused(problem))
+    }
+
+    async fn defer(&self, entry: &OutboxEntry, error: &SendError) -> Result<Delivery, Problem> {
+        let wait = wait_after(entry.attempts + 1, u64::from_le_bytes(entropy()?));
+        let not_before = now().checked_add(wait).map_err(|_| Problem::new(Code::INTERNAL, "the clock is at its end"))?;
+        let (backup, code, message) = (entry.backup, error.code(), error.to_string());
+        self.memory.commit(vec![StateWrite::DeferOutbox { backup, not_before, code, message }]).await?;
+        let waiting = self.memory.outbox_of(&entry.peer).await?;
+        let count = waiting.iter().filter(|entry| entry.state == OutboxState::Waiting).count();
+        let data = format!("Your data is safe: {count} backup(s) wait for {} in the outbox.", entry.peer);
+        let again = format!("try again with: branchline sync {}", entry.peer);
+        let problem = Problem::of(error);
+        let help = format!("{}; {again}", problem.help);
+        Ok(Delivery::Waiting(problem.with_data(data).with_help(help)))
+    }
+
+    /// Removes what is settled from the outbox, and the data file once nobody else needs it. The receipt stays.
+    pub(super) async fn drop_settled(&self, entry: &OutboxEntry) -> Result<(), Problem> {
+        self.memory.commit(vec![StateWrite::RemoveOutbox(entry.backup)]).await?;
+        let outbox = self.memory.outbox().await?;
+        if !outbox.iter().any(|other| other.data_file == entry.data_file) {
+            self.spool.remove(&SpoolFile::Data(entry.data_file)).await?;
+        }
+        Ok(())
+    }
+}

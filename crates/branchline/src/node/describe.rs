@@ -1,0 +1,101 @@
+//! Turns what the core knows into what answers say.
+
+use branchline_core::backup::TableSummary;
+use branchline_core::backup::v1::VerifiedBackup;
+use branchline_core::peer::{Activity, Peer};
+use branchline_core::ports::{OutboxEntry, ReceiptRecord};
+use branchline_core::receipt::v1::parse;
+use branchline_core::schema::Table;
+
+use crate::api::v1::{BackupAnswer, ColumnAnswer, FileAnswer, OutboxAnswer, PeerAnswer, PlannedTable, TableAnswer};
+
+pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
+    PeerAnswer {
+        id: peer.id.to_string(),
+        name: peer.name.clone(),
+        key_id: peer.key.to_string(),
+        addresses: peer.addresses.iter().map(ToString::to_string).collect(),
+        activity: match peer.activity {
+            Activity::Active => "active".to_owned(),
+            Activity::Paused => "paused".to_owned(),
+        },
+        added_at: peer.added_at.to_string(),
+        last_seen: peer.last_seen.map(|at| at.to_string()),
+        mirror: peer.grant.mirror,
+        tables: peer.grant.tables.iter().map(ToString::to_string).collect(),
+        waiting,
+    }
+}
+
+pub(super) fn outbox(entry: &OutboxEntry) -> OutboxAnswer {
+    OutboxAnswer {
+        backup: entry.backup.to_string(),
+        peer: entry.peer.to_string(),
+        backup_type: entry.backup_type.to_string(),
+        rows: entry.record_count,
+        document_bytes: entry.document_bytes(),
+        created_at: entry.created_at.to_string(),
+        attempts: entry.attempts,
+        not_before: entry.not_before.map(|at| at.to_string()),
+        last_error: entry.last_error.as_ref().map(|(code, message)| format!("{code} {message}")),
+    }
+}
+
+pub(super) fn receipt(record: &ReceiptRecord, whole: bool) -> BackupAnswer {
+    BackupAnswer {
+        backup: record.backup.to_string(),
+        source: record.source.to_string(),
+        server: record.server.to_string(),
+        processed_at: record.processed_at.to_string(),
+        success: record.success,
+        rows: parse(&record.document).map_or(0, |receipt| receipt.records_processed),
+        receipt: whole.then(|| json(&record.document)).flatten(),
+    }
+}
+
+/// A document as a JSON value; nothing where it is none, which only a damaged state can bring about.
+pub(super) fn json(document: &[u8]) -> Option<serde_json::Value> {
+    serde_json::from_slice(document).ok()
+}
+
+pub(super) fn table(table: &Table) -> TableAnswer {
+    let column = |column: &branchline_core::schema::Column| ColumnAnswer {
+        name: column.name.to_string(),
+        logical_type: column.logical_type.to_string(),
+        native_type: column.native_type.clone(),
+        generated: column.generated,
+    };
+    TableAnswer {
+        name: table.name.to_string(),
+        syncs: table.excluded.is_none(),
+        reason: table.excluded.as_ref().map(ToString::to_string),
+        rows_estimated: table.rows_estimated,
+        key: table.key_names().map(ToString::to_string).collect(),
+        columns: table.columns.iter().map(column).collect(),
+        fingerprint: table.fingerprint().to_string(),
+    }
+}
+
+pub(super) fn planned(table: &TableSummary) -> PlannedTable {
+    PlannedTable { table: table.name.to_string(), rows: table.rows, obstacle: None }
+}
+
+/// What a verified file says of itself.
+#[must_use]
+pub fn file(path: &str, backup: &VerifiedBackup, document_bytes: u64, key_pinned: Option<bool>) -> FileAnswer {
+    let metadata = backup.metadata();
+    FileAnswer {
+        path: path.to_owned(),
+        backup: metadata.backup_id.to_string(),
+        source: metadata.source.to_string(),
+        source_key_id: metadata.source_key.key_id().to_string(),
+        target: metadata.target.to_string(),
+        backup_type: metadata.backup_type.to_string(),
+        created_at: metadata.created_at.to_string(),
+        rows: metadata.record_count,
+        data_bytes: metadata.data_bytes,
+        document_bytes,
+        tables: metadata.tables.iter().map(planned).collect(),
+        key_pinned,
+    }
+}

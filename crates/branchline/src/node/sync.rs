@@ -1,0 +1,218 @@
+//! Sync: what waits is sent first; where nothing waits, a new backup is packed once for all peers that need one, and
+//! sealed, queued and sent for each.
+
+use std::sync::Arc;
+
+use branchline_core::backup::TableSummary;
+use branchline_core::code::Code;
+use branchline_core::id::Sequence;
+use branchline_core::peer::{Activity, Peer};
+use branchline_core::ports::{LinkError, OutboxEntry, OutboxState, PeerHello, PeerLink};
+use branchline_core::schema::Schema;
+use futures_util::future::join_all;
+
+use super::clock::{Stopwatch, backup_id, now};
+use super::deliver::Delivery;
+use super::progress::{ProgressSink, Reporter};
+use super::{Node, describe};
+use crate::api::v1::{PlannedTable, Problem, StageAnswer, SyncAnswer, SyncCommand, SyncOutcome};
+use crate::stages::pack::{Draft, pack, tables_in_order};
+use crate::stages::plan::fits;
+use crate::stages::queue::queue;
+use crate::stages::seal::{Addressed, Sealed, seal};
+
+/// One peer of a sync, with what is known of it by now.
+struct Target {
+    peer: Peer,
+    link: Arc<dyn PeerLink>,
+    hello: Result<PeerHello, LinkError>,
+    resumed: bool,
+    stages: Vec<StageAnswer>,
+    data_bytes: u64,
+}
+
+impl Node {
+    pub(super) async fn sync(&self, sync: SyncCommand, progress: &ProgressSink) -> Result<SyncAnswer, Problem> {
+        let peers = self.sync_peers(&sync.peers).await?;
+        if sync.fresh && !sync.dry_run {
+            self.drop_waiting(&peers).await?;
+        }
+        let mut targets = Vec::new();
+        for peer in peers {
+            let waits = self.memory.outbox_of(&peer.id).await?.iter().any(|entry| entry.state == OutboxState::Waiting);
+            let link = self.link(&peer)?;
+            let watch = Stopwatch::start();
+            let hello = link.hello().await;
+            let stages = vec![stage("hello", watch.millis())];
+            targets.push(Target { peer, link, hello, resumed: waits, stages, data_bytes: 0 });
+        }
+        if sync.dry_run {
+            return self.rehearse(targets).await;
+        }
+        self.queue_new(&mut targets, sync.mirror, progress).await?;
+        let outcomes = join_all(targets.into_iter().map(|target| self.deliver_to(target, progress))).await;
+        Ok(SyncAnswer { peers: outcomes.into_iter().collect::<Result<_, _>>()? })
+    }
+
+    async fn sync_peers(&self, names: &[String]) -> Result<Vec<Peer>, Problem> {
+        let mut peers = Vec::new();
+        for name in names {
+            let peer = self.memory.peer(name).await?;
+            if peer.activity == Activity::Paused {
+                let help = format!("branchline peers resume {name}");
+                return Err(Problem::new(Code::PEER_PAUSED, format!("{name} is paused here")).with_help(help));
+            }
+            peers.push(peer);
+        }
+        if names.is_empty() {
+            peers = self.memory.peers().await?;
+            peers.retain(|peer| peer.activity == Activity::Active);
+        }
+        if peers.is_empty() {
+            return Err(Problem::new(Code::PEER_UNKNOWN, "there is no active peer to sync with")
+                .with_help("on one server: branchline invite STORE-001; on the other: branchline join INVITATION"));
+        }
+        peers.sort_by(|a, b| a.id.cmp(&b.id));
+        peers.dedup_by(|a, b| a.id == b.id);
+        Ok(peers)
+    }
+
+    async fn drop_waiting(&self, peers: &[Peer]) -> Result<(), Problem> {
+        for peer in peers {
+            for entry in self.memory.outbox_of(&peer.id).await? {
+                if entry.state == OutboxState::Waiting {
+                    self.drop_settled(&entry).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs once, and seals and queues for each peer that has nothing waiting.
+    async fn queue_new(&self, targets: &mut [Target], mirror: bool, progress: &ProgressSink) -> Result<(), Problem> {
+        if targets.iter().all(|target| target.resumed) {
+            return Ok(());
+        }
+        let database = self.database().await?;
+        let reporter = Reporter::begin(progress, "pack", None);
+        let codec = self.settings.compression;
+        let restrict = |schema| self.restrict(schema);
+        let draft = pack(database.as_ref(), &restrict, self.spool.as_ref(), backup_id()?, codec, reporter).await?;
+        let watch = Stopwatch::start();
+        let mut sealed = Vec::new();
+        for target in targets.iter_mut().filter(|target| !target.resumed) {
+            target.data_bytes = draft.totals.data_bytes;
+            target.stages.push(stage("pack", u64::try_from(draft.took.as_millis()).unwrap_or(u64::MAX)));
+            sealed.push(self.seal_for(&target.peer, target.hello.as_ref().ok(), &draft, mirror).await?);
+        }
+        queue(self.memory.store(), sealed).await?;
+        for target in targets.iter_mut().filter(|target| !target.resumed) {
+            target.stages.push(stage("seal", watch.millis()));
+        }
+        Ok(())
+    }
+
+    /// Seals a draft for one peer. The place in the chain is behind all that either side remembers.
+    pub(super) async fn seal_for(
+        &self,
+        peer: &Peer,
+        hello: Option<&PeerHello>,
+        draft: &Draft,
+        mirror: bool,
+    ) -> Result<Sealed, Problem> {
+        let ledger = self.database().await?.ledger().await?;
+        let remembered = self.memory.chain(&peer.id).await?.map_or(Sequence::new(0), |(sequence, _)| sequence);
+        let applied = hello.and_then(|hello| hello.last_applied).filter(|(epoch, _)| *epoch == ledger.epoch);
+        let applied = applied.map_or(Sequence::new(0), |(_, sequence)| sequence);
+        let addressed = Addressed {
+            backup: backup_id()?,
+            target: peer.id.clone(),
+            sequence: remembered.max(applied).next(),
+            previous: None,
+            mirror,
+        };
+        let sealed = seal(draft, &self.settings.server, &ledger, &addressed, now(), self.signer());
+        sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))
+    }
+
+    async fn deliver_to(&self, target: Target, progress: &ProgressSink) -> Result<SyncOutcome, Problem> {
+        let delivered = self.deliver(&target.peer, target.link.as_ref(), progress).await?;
+        let Some((entry, delivery)) = delivered else {
+            let busy = Problem::new(Code::HOME_LOCKED, "another process is sending to this peer at this moment");
+            return Ok(outcome(&target, None, "waiting", Some(busy)));
+        };
+        let mut outcome = match &delivery {
+            Delivery::Answered(sent) if sent.receipt.success => outcome(&target, Some(&entry), "delivered", None),
+            Delivery::Answered(sent) => {
+                let fault = sent.receipt.errors.first();
+                let code = fault.map_or(Code::REFUSED_BY_PEER, |fault| fault.code);
+                let message = fault.map_or("the peer applied nothing", |fault| fault.message.as_str());
+                let message = format!("{} applied nothing: {message}", target.peer.id);
+                let problem = Problem::new(code, message).with_data("Nothing was changed at the peer.");
+                outcome(&target, Some(&entry), "refused", Some(problem))
+            }
+            Delivery::Refused(problem) => outcome(&target, Some(&entry), "refused", Some(problem.clone())),
+            Delivery::Waiting(problem) => outcome(&target, Some(&entry), "waiting", Some(problem.clone())),
+        };
+        if let Delivery::Answered(sent) = delivery {
+            outcome.sent_bytes = sent.sent_bytes;
+            outcome.receipt = describe::json(&sent.document);
+            let millis = |took: std::time::Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            outcome.stages.push(stage("send", millis(sent.upload_took)));
+            outcome.stages.push(stage("receipt", millis(sent.receipt_took)));
+        }
+        Ok(outcome)
+    }
+
+    /// Says what would be sent, and what the peers would make of it.
+    async fn rehearse(&self, targets: Vec<Target>) -> Result<SyncAnswer, Problem> {
+        let schema = self.restrict(self.database().await?.schema().await?);
+        let mut outcomes = Vec::new();
+        for target in targets {
+            let there = target.hello.as_ref().ok().map(|hello| &hello.schema);
+            let planned: Vec<_> = planned_tables(&schema, there).collect();
+            let problem = target.hello.as_ref().err().map(|error| Problem::of(error));
+            let rows = planned.iter().map(|table| table.rows).sum();
+            let planned_outcome = outcome(&target, None, "planned", problem);
+            outcomes.push(SyncOutcome { planned, rows, ..planned_outcome });
+        }
+        Ok(SyncAnswer { peers: outcomes })
+    }
+}
+
+fn planned_tables<'a>(schema: &'a Schema, there: Option<&'a Schema>) -> impl Iterator<Item = PlannedTable> + 'a {
+    let tables = tables_in_order(schema);
+    let sent = tables.into_iter().filter_map(|name| schema.table(&name)).map(move |table| {
+        let summary = TableSummary::of(table);
+        let obstacle = there.and_then(|there| fits(&summary, there).err()).map(|error| error.to_string());
+        PlannedTable { table: table.name.to_string(), rows: table.rows_estimated, obstacle }
+    });
+    let kept = schema.tables().filter_map(|table| {
+        let reason = table.excluded.as_ref()?;
+        Some(PlannedTable { table: table.name.to_string(), rows: 0, obstacle: Some(format!("stays here: {reason}")) })
+    });
+    sent.chain(kept)
+}
+
+fn stage(name: &str, millis: u64) -> StageAnswer {
+    StageAnswer { stage: name.to_owned(), millis }
+}
+
+fn outcome(target: &Target, entry: Option<&OutboxEntry>, state: &str, problem: Option<Problem>) -> SyncOutcome {
+    SyncOutcome {
+        peer: target.peer.id.to_string(),
+        state: state.to_owned(),
+        backup: entry.map(|entry| entry.backup.to_string()),
+        resumed: target.resumed,
+        created_at: entry.map(|entry| entry.created_at.to_string()),
+        rows: entry.map_or(0, |entry| entry.record_count),
+        document_bytes: entry.map_or(0, OutboxEntry::document_bytes),
+        sent_bytes: 0,
+        data_bytes: target.data_bytes,
+        path: target.hello.as_ref().ok().map(|hello| hello.path.clone()),
+        receipt: None,
+        stages: target.stages.clone(),
+        planned: Vec::new(),
+        problem,
+    }
+}
