@@ -56,7 +56,8 @@ pub trait TestDatabase: Send + Sync {
 }
 
 /// How a fixture reaches the adapter under test, which the testkit must not know.
-pub type Connect = Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Database>, DatabaseError>> + Send + Sync>;
+pub type Connect =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Arc<dyn Database>, DatabaseError>> + Send + Sync>;
 
 /// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`].
 #[macro_export]

@@ -1,2 +1,5 @@
-//! The binary.
-fn main() {}
+//! The binary: all of it is in `branchline::cli`.
+
+fn main() -> std::process::ExitCode {
+    branchline::cli::main()
+}

@@ -119,7 +119,8 @@ impl Node {
         &self.settings
     }
 
-    /// Brings files and rows in step after a crash. For the process that holds the folder's lock.
+    /// Brings files and rows in step after a crash, and frees what a killed process had claimed. For the process that
+    /// holds the folder's lock.
     ///
     /// # Errors
     /// Where the state or the spool fails.
@@ -128,7 +129,7 @@ impl Node {
         if mended != branchline_state::Reconciled::default() {
             tracing::warn!(?mended, "leftovers of an earlier run were swept");
         }
-        Ok(())
+        self.free_claims().await
     }
 
     /// Carries out one call.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::BoxFuture;
-use crate::backup::v1::{RowError, RowFault};
+use crate::backup::v1::RowError;
 use crate::backup::{BackupType, RowBatch, TableSummary};
 use crate::code::{Code, Explain};
 use crate::compare::{RowDigest, TableHashes};
@@ -272,13 +272,7 @@ impl Explain for DatabaseError {
             Self::MirrorCascade { .. } => Code::MIRROR_CASCADE,
             Self::RowNotEncodable { .. } => Code::ROW_NOT_ENCODABLE,
             Self::RowTooLarge { .. } => Code::ROW_TOO_LARGE,
-            Self::Row { error, .. } => match error.fault {
-                RowFault::DuplicateMember => Code::DUPLICATE_MEMBER,
-                RowFault::TooDeep => Code::DEPTH_EXCEEDED,
-                RowFault::UnknownColumn => Code::COLUMN_UNKNOWN,
-                RowFault::TooLarge => Code::ROW_TOO_LARGE,
-                _ => Code::MALFORMED,
-            },
+            Self::Row { error, .. } => error.code(),
             Self::Forked { .. } => Code::LEDGER_FORKED,
             Self::Busy { .. } => Code::DATABASE_BUSY,
             Self::Interrupted => Code::INTERRUPTED,

@@ -63,8 +63,6 @@ pub struct Offer {
     pub document_bytes: u64,
     /// The signature over its metadata, in base64.
     pub signature: String,
-    /// Whether the sender asks for rows that it does not hold to be removed.
-    pub mirror: bool,
 }
 
 /// How far an offered backup is.

@@ -99,14 +99,16 @@ impl ColumnForm {
                 Affinity::Blob => !self.strict,
                 // What has a whole value in the range of 64 bits becomes an integer.
                 Affinity::Integer | Affinity::Numeric => {
-                    !self.strict && !(real.fract() == 0.0 && real.abs() <= 9_223_372_036_854_775_808.0)
+                    !self.strict && (real.fract() != 0.0 || real.abs() > 9_223_372_036_854_775_808.0)
                 }
                 Affinity::Text => false,
             },
             (Stored::Text(text), affinity) => match affinity {
                 Affinity::Text => true,
                 Affinity::Blob => !self.strict,
-                Affinity::Integer | Affinity::Real | Affinity::Numeric => !self.strict && !looks_like_a_number(text),
+                Affinity::Integer | Affinity::Real | Affinity::Numeric => {
+                    !self.strict && !looks_like_a_number(text)
+                }
             },
             (Stored::Blob(_), affinity) => !self.strict || affinity == Affinity::Blob,
         }
@@ -140,7 +142,8 @@ fn looks_like_a_number(text: &str) -> bool {
 /// The logical type of a column that is declared as `declared` and has that form.
 pub(super) fn logical_type(declared: &str, form: ColumnForm) -> LogicalType {
     use LogicalType as T;
-    let first = declared.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_uppercase();
+    let first =
+        declared.split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default().to_ascii_uppercase();
     match form.affinity {
         Affinity::Integer if first == "INTERVAL" => T::Text,
         Affinity::Integer => T::Int64,

@@ -29,16 +29,13 @@ use branchline_core::backup::RowBatch;
 use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport};
 use rusqlite::Connection;
 
-use super::connect::{self, Place};
+use super::connect::{self, Place, three_times};
 use super::error::failed;
 use super::ledger;
 use super::schema::{self, Catalogue};
 use super::thread::{Reply, Requests, Serve, Session, answer};
 use crate::stages::Stages;
 use plan::TablePlan;
-
-/// How often a lock is asked for, each time for as long as the connection's busy timeout.
-const LOCK_TRIES: u32 = 3;
 
 const BEGIN: &str = "BEGIN DEFERRED";
 const COMMIT: &str = "COMMIT";
@@ -79,7 +76,11 @@ impl Apply for SqliteApply {
         Box::pin(self.session.ask(|reply| Request::Merge { reply }))
     }
 
-    fn record<'a>(&'a mut self, receipt: &'a [u8], now: jiff::Timestamp) -> BoxFuture<'a, Result<(), DatabaseError>> {
+    fn record<'a>(
+        &'a mut self,
+        receipt: &'a [u8],
+        now: jiff::Timestamp,
+    ) -> BoxFuture<'a, Result<(), DatabaseError>> {
         let receipt = receipt.to_vec();
         Box::pin(self.session.ask(move |reply| Request::Record { receipt, now, reply }))
     }
@@ -172,7 +173,7 @@ impl Work {
 
     fn commit(&mut self) -> Result<(), DatabaseError> {
         self.expect(Step::Recorded)?;
-        let result = three_times(|| self.connection.execute_batch(COMMIT));
+        let result = three_times(|| self.connection.execute_batch(COMMIT).map_err(commit_failed));
         if result.is_err() {
             self.roll_back()?;
         }
@@ -192,17 +193,6 @@ impl Work {
             return Ok(());
         }
         Err(out_of_order(&format!("the apply is {:?}, and {step:?} was expected", self.step)))
-    }
-}
-
-/// Runs what needs a lock; [`DatabaseError::Busy`] only after three tries.
-fn three_times(mut work: impl FnMut() -> rusqlite::Result<()>) -> Result<(), DatabaseError> {
-    let mut tries = 1;
-    loop {
-        match work().map_err(commit_failed) {
-            Err(DatabaseError::Busy { .. }) if tries < LOCK_TRIES => tries += 1,
-            result => return result,
-        }
     }
 }
 

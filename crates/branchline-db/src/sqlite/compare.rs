@@ -27,7 +27,9 @@ pub(super) fn hashes(
     pass.each_row(connection, |values| {
         let hashed = hasher.row(values);
         found.rows += 1;
-        if let Some(bucket) = usize::try_from(hashed.bucket).ok().and_then(|place| found.buckets.get_mut(place)) {
+        if let Some(bucket) =
+            usize::try_from(hashed.bucket).ok().and_then(|place| found.buckets.get_mut(place))
+        {
             bucket.add(hashed.digest);
         }
     })?;
@@ -85,7 +87,11 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn each_row(&self, connection: &Connection, mut take: impl FnMut(&[Value<'_>])) -> Result<(), DatabaseError> {
+    fn each_row(
+        &self,
+        connection: &Connection,
+        mut take: impl FnMut(&[Value<'_>]),
+    ) -> Result<(), DatabaseError> {
         let mut statement = connection.prepare(&self.sql).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {

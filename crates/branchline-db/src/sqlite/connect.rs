@@ -11,12 +11,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::error::failed;
 
 /// How long SQLite itself waits for a lock before it says busy.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a lock is asked for.
+const LOCK_TRIES: u32 = 3;
 
 /// Bytes beyond which the WAL file is cut down again after a large apply.
 const WAL_BYTES_KEPT: u32 = 64 << 20;
 
-const READ_PRAGMAS: &str = "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
+const READ_PRAGMAS: &str =
+    "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
 
 /// `synchronous = FULL`: a receipt says that the rows are there, also after a power cut.
 const WRITE_PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;
@@ -32,7 +36,9 @@ impl Place {
     /// Reads `sqlite:PATH`.
     pub(super) fn parse(url: &str) -> Result<Self, DatabaseError> {
         let refused = |reason: &str| Err(DatabaseError::Url { reason: reason.to_owned() });
-        let Some(path) = url.strip_prefix("sqlite:") else { return refused("it does not begin with sqlite:") };
+        let Some(path) = url.strip_prefix("sqlite:") else {
+            return refused("it does not begin with sqlite:");
+        };
         let path = path.strip_prefix("//").unwrap_or(path);
         // A URL's path begins with a slash, a Windows path with its drive: sqlite:///C:/shop.db is C:/shop.db.
         let path = path.strip_prefix('/').filter(|rest| has_drive(rest)).unwrap_or(path);
@@ -70,7 +76,8 @@ pub(super) fn check(place: &Place) -> Result<(), DatabaseError> {
         return Err(DatabaseError::ReadOnly);
     }
     let connection = open_for_writing(place)?;
-    let count: Result<i64, _> = connection.query_row("SELECT count(*) FROM main.sqlite_schema", [], |row| row.get(0));
+    let count: Result<i64, _> =
+        connection.query_row("SELECT count(*) FROM main.sqlite_schema", [], |row| row.get(0));
     count.map_err(|error| unreadable(place, error))?;
     if connection.is_readonly("main").map_err(failed)? {
         return Err(DatabaseError::ReadOnly);
@@ -86,7 +93,9 @@ fn folder_is_read_only(path: &Path) -> bool {
 
 fn unreadable(place: &Place, error: rusqlite::Error) -> DatabaseError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => place.unreachable("it is not a SQLite database, or is encrypted"),
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            place.unreachable("it is not a SQLite database, or is encrypted")
+        }
         Some(rusqlite::ErrorCode::CannotOpen) => place.unreachable("it cannot be opened"),
         _ => failed(error),
     }
@@ -119,15 +128,29 @@ pub(super) fn open_for_reading(place: &Place) -> Result<Connection, DatabaseErro
 pub(super) fn open_for_writing(place: &Place) -> Result<Connection, DatabaseError> {
     let connection = open(place)?;
     connection.execute_batch(WRITE_PRAGMAS).map_err(|error| unreadable(place, error))?;
-    connection.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT).map_err(|error| unreadable(place, error))?;
+    connection
+        .pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)
+        .map_err(|error| unreadable(place, error))?;
     Ok(connection)
 }
 
 fn open(place: &Place) -> Result<Connection, DatabaseError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&place.path, flags).map_err(|error| unreadable(place, error))?;
+    let connection =
+        Connection::open_with_flags(&place.path, flags).map_err(|error| unreadable(place, error))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     Ok(connection)
+}
+
+/// Runs what needs a lock; it is busy only after three tries, each as long as SQLite waits.
+pub(super) fn three_times(mut work: impl FnMut() -> Result<(), DatabaseError>) -> Result<(), DatabaseError> {
+    let mut tries = 1;
+    loop {
+        match work() {
+            Err(DatabaseError::Busy { .. }) if tries < LOCK_TRIES => tries += 1,
+            result => return result,
+        }
+    }
 }
 
 #[cfg(test)]

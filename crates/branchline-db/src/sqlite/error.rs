@@ -12,7 +12,9 @@ use rusqlite::ffi;
 pub(super) fn failed(error: rusqlite::Error) -> DatabaseError {
     let (code, message) = match &error {
         rusqlite::Error::SqliteFailure(code, message) => (*code, message.clone()),
-        other => return DatabaseError::Failed { sqlstate: "RUSQLITE".to_owned(), message: other.to_string() },
+        other => {
+            return DatabaseError::Failed { sqlstate: "RUSQLITE".to_owned(), message: other.to_string() };
+        }
     };
     let message = message.unwrap_or_else(|| code.to_string());
     match code.extended_code & 0xff {
@@ -31,7 +33,7 @@ pub(super) fn failed(error: rusqlite::Error) -> DatabaseError {
 pub(super) fn refused(error: rusqlite::Error, table: &TableName) -> DatabaseError {
     let rusqlite::Error::SqliteFailure(code, Some(message)) = &error else { return failed(error) };
     if code.extended_code & 0xff != ffi::SQLITE_CONSTRAINT {
-        return failed(error);
+        return mismatch(message, table).unwrap_or_else(|| failed(error));
     }
     let (broken, rule) = broken_rule(message, table);
     match code.extended_code {
@@ -54,7 +56,17 @@ pub(super) fn refused(error: rusqlite::Error, table: &TableName) -> DatabaseErro
     }
 }
 
-/// Whether a unique key was in the way.
+/// A foreign key that SQLite cannot check, because what it points at is no unique key.
+fn mismatch(message: &str, table: &TableName) -> Option<DatabaseError> {
+    let what = message.strip_prefix("foreign key mismatch - ")?;
+    Some(DatabaseError::ForeignKey {
+        table: table.to_string(),
+        constraint: "FOREIGN KEY".to_owned(),
+        detail: format!("{what}, by columns that are no unique key there"),
+    })
+}
+
+/// Whether a rule of the shop's schema was in the way.
 pub(super) fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation)
 }
@@ -80,6 +92,19 @@ fn broken_rule(message: &str, table: &TableName) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_says_so() {
+        let connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE t (v BLOB); PRAGMA max_page_count = 2").unwrap();
+        let error = connection.execute("INSERT INTO t VALUES (zeroblob(100000))", []).unwrap_err();
+        let DatabaseError::Failed { sqlstate, message } = refused(error, &TableName::new("t").unwrap())
+        else {
+            panic!("another error");
+        };
+        assert_eq!(sqlstate, "SQLITE_FULL");
+        assert!(message.starts_with("the disk is full"), "{message}");
+    }
 
     #[test]
     fn the_rule_and_its_table_are_read_from_the_message() {

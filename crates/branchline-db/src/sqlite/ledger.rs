@@ -15,12 +15,15 @@ pub(super) mod meta;
 use branchline_core::ports::{DatabaseError, Ledger};
 use rusqlite::{Connection, params};
 
+use super::connect::three_times;
 use super::error::failed;
 
-const MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS main.branchline_migrations (version INTEGER PRIMARY KEY)";
+const MIGRATIONS_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS main.branchline_migrations (version INTEGER PRIMARY KEY)";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM main.branchline_migrations";
 const ADD_VERSION: &str = "INSERT INTO main.branchline_migrations (version) VALUES (?1)";
-const IS_THERE: &str = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_migrations'";
+const IS_THERE: &str =
+    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_migrations'";
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Each one's statements, in the order of their versions, from 1.
@@ -31,7 +34,7 @@ pub(super) fn ensure(connection: &Connection) -> Result<(), DatabaseError> {
     if version(connection)? == MIGRATIONS.len() {
         return Ok(());
     }
-    connection.execute_batch(BEGIN).map_err(failed)?;
+    three_times(|| connection.execute_batch(BEGIN).map_err(failed))?;
     let result = migrate(connection);
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     result.and(connection.execute_batch(end).map_err(failed))
@@ -66,7 +69,9 @@ fn migrate(connection: &Connection) -> Result<(), DatabaseError> {
         for statement in *statements {
             connection.execute_batch(statement).map_err(failed)?;
         }
-        connection.execute(ADD_VERSION, params![i64::try_from(place + 1).unwrap_or(i64::MAX)]).map_err(failed)?;
+        connection
+            .execute(ADD_VERSION, params![i64::try_from(place + 1).unwrap_or(i64::MAX)])
+            .map_err(failed)?;
     }
     Ok(())
 }

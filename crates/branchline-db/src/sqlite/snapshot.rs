@@ -121,7 +121,10 @@ impl<'a> TableRead<'a> {
         let table = catalogue.schema.table(name);
         let table = table.ok_or_else(|| DatabaseError::TableUnknown { table: name.clone() })?;
         if let Some(exclusion) = &table.excluded {
-            return Err(DatabaseError::TableNotSyncable { table: name.clone(), reason: exclusion.to_string() });
+            return Err(DatabaseError::TableNotSyncable {
+                table: name.clone(),
+                reason: exclusion.to_string(),
+            });
         }
         let form = catalogue.find(name).map(|(_, form)| form);
         let form = form.ok_or_else(|| DatabaseError::TableUnknown { table: name.clone() })?;
@@ -133,8 +136,14 @@ impl<'a> TableRead<'a> {
     }
 
     /// Serves the cursor for as long as nothing but its rows is asked for; gives back what else was asked.
-    fn serve(self, connection: &Connection, reply: Reply<()>, requests: &mut Requests<Request>) -> Option<Request> {
-        let names: Vec<_> = self.columns.iter().map(|(column, _)| Ident(column.name.as_str()).to_string()).collect();
+    fn serve(
+        self,
+        connection: &Connection,
+        reply: Reply<()>,
+        requests: &mut Requests<Request>,
+    ) -> Option<Request> {
+        let names: Vec<_> =
+            self.columns.iter().map(|(column, _)| Ident(column.name.as_str()).to_string()).collect();
         let sql = format!("SELECT {} FROM main.{}", names.join(", "), Ident(self.table.name.as_str()));
         let mut statement = match connection.prepare(&sql) {
             Ok(statement) => statement,

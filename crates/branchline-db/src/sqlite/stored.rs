@@ -112,7 +112,9 @@ fn whole_number(text: &str) -> Option<i64> {
 /// for a `T`), and is stored and sent as the shop wrote it.
 pub(super) fn for_compare<'a>(value: Value<'a>, own: &LogicalType) -> Value<'a> {
     match value {
-        Value::Text(Cow::Borrowed(written)) => Value::Text(text::canonical(written, own).unwrap_or(written.into())),
+        Value::Text(Cow::Borrowed(written)) => {
+            Value::Text(text::canonical(written, own).unwrap_or(written.into()))
+        }
         other => other,
     }
 }

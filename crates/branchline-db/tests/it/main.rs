@@ -2,4 +2,5 @@
 
 mod conformance;
 mod cross_engine;
+mod postgres;
 mod sqlite;

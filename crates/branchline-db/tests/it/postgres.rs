@@ -2,6 +2,14 @@
 //!
 //! The cluster is the one that `cargo xtask test` starts; each test makes databases of its own in it.
 
+mod bulk;
+mod connection;
+mod database;
+mod introspection;
+mod matrix;
+mod merging;
+mod rights;
+
 use std::sync::Arc;
 
 use branchline_testkit::database::PostgresFixture;

@@ -126,14 +126,11 @@ impl HttpLink {
     }
 
     async fn make_offer(&self, offer: &Offer) -> Result<OfferAnswer, LinkError> {
-        let mut metadata = format!(
+        let metadata = format!(
             "backup {},signature {}",
             BASE64.encode(offer.backup.to_string().as_bytes()),
             BASE64.encode(offer.signature.as_bytes())
         );
-        if offer.mirror {
-            metadata.push_str(",mirror");
-        }
         let ask = Ask::tus(Method::POST, "/v1/uploads".into())
             .with_header(names::UPLOAD_LENGTH, offer.document_bytes.to_string())
             .with_header(names::UPLOAD_METADATA, metadata);

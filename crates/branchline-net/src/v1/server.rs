@@ -10,6 +10,7 @@ mod backups;
 mod body;
 mod lanes;
 mod questions;
+mod remainder;
 mod routes;
 mod uploads;
 
@@ -29,6 +30,7 @@ use hyper::body::Incoming;
 use super::names;
 use super::problem::Refusal;
 use crate::connection::{Caller, Endpoint};
+use remainder::RequestBody;
 use routes::{Place, Route};
 
 type Answer = Response<Full<Bytes>>;
@@ -38,7 +40,7 @@ struct Work {
     endpoint: Arc<Endpoint>,
     caller: Caller,
     peer: ServerId,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 }
 
 /// Answers one request; a refusal is an answer too.
@@ -47,6 +49,9 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
     let place = Place::of(request.uri().path());
+    let (head, body) = request.into_parts();
+    let body = RequestBody::new(body, head.version, &head.headers, endpoint.tasks().clone());
+    let request = Request::from_parts(head, body);
     let mut answer = Box::pin(consider(endpoint, request)).await.unwrap_or_else(Refusal::into_response);
     if place == Place::Uploads {
         let version = HeaderValue::from_static(names::TUS_VERSION_SPOKEN);
@@ -55,7 +60,7 @@ pub(crate) async fn answer(
     Ok(answer)
 }
 
-async fn consider(endpoint: Arc<Endpoint>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+async fn consider(endpoint: Arc<Endpoint>, request: Request<RequestBody>) -> Result<Answer, Refusal> {
     let Some(caller) = request.extensions().get::<Caller>().cloned() else {
         return Err(Refusal::of(Code::INTERNAL));
     };

@@ -9,12 +9,13 @@ use branchline_core::ports::{HashSpec, LinkError, Offer, OfferAnswer, PeerLink};
 use branchline_core::schema::{Column, ColumnName, LogicalType, Schema, Table, TableName};
 use branchline_net::deadlines::ClientBounds;
 use branchline_net::v1::client::{HttpLink, LinkContext};
-use tokio::net::TcpListener;
+use branchline_testkit::link::{self as suite, Trial};
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::rig::{BACKUP, HQ, Rig, STORE};
 
 fn offer(document_bytes: u64) -> Offer {
-    Offer { backup: BACKUP.parse().unwrap(), document_bytes, signature: "A".repeat(88), mirror: false }
+    Offer { backup: BACKUP.parse().unwrap(), document_bytes, signature: "A".repeat(88) }
 }
 
 fn shop() -> Schema {
@@ -53,9 +54,9 @@ async fn a_backup_travels_in_parts_and_its_receipt_comes_back() {
     let rig = Rig::start().await;
     let link = rig.link();
     let document: Vec<u8> = (0..UPLOAD_PART_BYTES + 300_000).map(|at| (at % 251) as u8).collect();
-    let offer = Offer { mirror: true, ..offer(document.len() as u64) };
+    let offer = offer(document.len() as u64);
     assert_eq!(link.offer(&offer).await.unwrap(), OfferAnswer::Continue { offset: 0 });
-    rig.reception.saw("offer mirror", 1).await;
+    rig.reception.saw("offer", 1).await;
     let first = document[..UPLOAD_PART_BYTES].to_vec();
     assert_eq!(link.send(offer.backup, 0, first).await.unwrap(), UPLOAD_PART_BYTES as u64);
     assert_eq!(link.receipt(offer.backup, Duration::ZERO).await.unwrap(), None);
@@ -67,6 +68,26 @@ async fn a_backup_travels_in_parts_and_its_receipt_comes_back() {
     let receipt = link.receipt(offer.backup, Duration::from_secs(5)).await.unwrap().unwrap();
     assert_eq!(receipt, format!("{{\"success\":true,\"backupId\":\"{BACKUP}\"}}").into_bytes());
     assert!(rig.reception.bytes_of(STORE, offer.backup) == document);
+}
+
+#[tokio::test]
+async fn link_and_reception_keep_their_contract() {
+    let id = |number: u8| format!("019a2f4e-0000-7000-8000-0000000000{number:02}").parse().unwrap();
+    let rig = Rig::start().await;
+    let trial = Trial {
+        peer: STORE.parse().unwrap(),
+        backup: id(0),
+        others: (1..4).map(id).collect(),
+        signature: "A".repeat(88),
+        document: vec![7; 300_001],
+    };
+    suite::an_unknown_key_is_not_paired(&*rig.reception).await;
+    suite::a_cancelled_upload_is_gone(&*rig.reception, &trial).await;
+    suite::uploads_of_one_peer_are_bounded(&*rig.reception, &trial).await;
+    suite::an_upload_goes_on_from_what_is_lasting(&*rig.reception, &trial).await;
+    let trial = Trial { backup: id(9), ..trial };
+    suite::a_link_ends_an_upload(&rig.link(), &trial).await;
+    suite::a_link_carries_a_backup(&rig.link(), &trial).await;
 }
 
 #[tokio::test]
@@ -168,7 +189,10 @@ async fn a_wrong_key_at_one_address_does_not_stop_the_others() {
 async fn a_peer_that_answers_nowhere_is_unreachable_with_every_address_named() {
     let rig = Rig::start().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Bound, so that nobody else gets it, and not listened on, so that it refuses.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = closed.local_addr().unwrap();
     let bounds = ClientBounds { connect: Duration::from_millis(300), ..ClientBounds::default() };
     let context = LinkContext { bounds, ..rig.context(&rig.store) };
     let addresses =

@@ -120,7 +120,7 @@ impl InMemory {
                 }
                 let upload = uploads.entry(name(offer.backup)).or_default();
                 upload.document_bytes = offer.document_bytes;
-                (if offer.mirror { "offer mirror" } else { "offer" }, upload)
+                ("offer", upload)
             }
             UploadStep::Begin { backup, document_bytes } => {
                 let upload = uploads.entry(name(backup)).or_default();
@@ -129,7 +129,13 @@ impl InMemory {
             }
             UploadStep::Append { backup, offset, bytes } => {
                 let upload = uploads.get_mut(&name(backup)).ok_or_else(absent)?;
-                assert_eq!(offset, upload.bytes.len() as u64, "appends are in order");
+                let end = upload.bytes.len() as u64;
+                if offset != end {
+                    return Err(ReceptionError {
+                        offset: Some(end),
+                        ..ReceptionError::of(Code::OFFSET_MISMATCH)
+                    });
+                }
                 upload.bytes.extend_from_slice(&bytes);
                 if let Some((at, code)) = *self.refused_at.lock().unwrap()
                     && upload.bytes.len() as u64 > at

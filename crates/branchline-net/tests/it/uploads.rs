@@ -316,3 +316,24 @@ async fn small_bodies_are_bounded() {
     let nested = "[".repeat(100_000);
     assert_eq!(http.send("POST", "/v1/compare", &[], nested.as_bytes()).await.status.as_u16(), 400);
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_end_of_the_body_arrives() {
+    let rig = Rig::start().await;
+    create(&mut Http1::of_store(&rig).await, BACKUP, "8388608").await;
+    let mut stream = store_tls(&rig, b"http/1.1").await;
+    let head = format!(
+        "PATCH {} HTTP/1.1\r\nhost: x\r\n{}: {}\r\n{}: {}\r\nupload-offset: 7\r\ncontent-length: 8388608\r\n\r\n",
+        path(BACKUP),
+        TUS.0,
+        TUS.1,
+        PART.0,
+        PART.1
+    );
+    // A client that reads nothing before it has said all it had to say.
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![1; 8 << 20]).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 409");
+}

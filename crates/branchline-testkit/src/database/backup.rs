@@ -7,7 +7,9 @@ use branchline_core::backup::{BackupType, ColumnSummary, RowBatch, TableSummary}
 use branchline_core::compare::{TableHashes, shared_spec};
 use branchline_core::digest::Digest;
 use branchline_core::id::{Epoch, Generation, Sequence};
-use branchline_core::ports::{Apply, ApplyRequest, Database, DatabaseError, HashSpec, MergeReport, TableMerge};
+use branchline_core::ports::{
+    Apply, ApplyRequest, Database, DatabaseError, HashSpec, MergeReport, TableMerge,
+};
 use branchline_core::schema::{ColumnName, LogicalType, Schema, TableName, parents_first};
 use branchline_core::value::Value;
 
@@ -57,7 +59,12 @@ impl TestBackup {
 
     /// One table with the rows that are given, under columns that are given: what no source would send.
     #[must_use]
-    pub fn of_rows(table: &str, key: &[&str], columns: &[(&str, LogicalType)], rows: &[&[Value<'_>]]) -> Self {
+    pub fn of_rows(
+        table: &str,
+        key: &[&str],
+        columns: &[(&str, LogicalType)],
+        rows: &[&[Value<'_>]],
+    ) -> Self {
         let column = |(name, logical_type): &(&str, LogicalType)| ColumnSummary {
             name: column_name(name),
             logical_type: logical_type.clone(),
@@ -176,7 +183,8 @@ pub async fn hashes_of(database: &dyn Database) -> BTreeMap<TableName, TableHash
 /// How each table of a schema is hashed by itself.
 #[must_use]
 pub fn specs_of(schema: &Schema) -> Vec<HashSpec> {
-    let spec = |table| HashSpec { buckets: BUCKETS, ..shared_spec(table, table).expect("a table with a key") };
+    let spec =
+        |table| HashSpec { buckets: BUCKETS, ..shared_spec(table, table).expect("a table with a key") };
     schema.syncable().map(spec).collect()
 }
 

@@ -15,7 +15,11 @@ pub async fn a_mirror_removes_what_the_backup_lacks(fixture: &dyn Fixture) {
     let (source, target) = (shop(fixture).await, shop(fixture).await);
     source.execute("DELETE FROM order_items WHERE line = 2; DELETE FROM products WHERE id = 3").await;
     target.execute(r#"INSERT INTO customers (id, "fullName") VALUES (8, 'Gone')"#).await;
-    target.execute(r#"INSERT INTO orders (id, "customerId") VALUES ('00000000-0000-4000-8000-000000000008', 8)"#).await;
+    target
+        .execute(
+            r#"INSERT INTO orders (id, "customerId") VALUES ('00000000-0000-4000-8000-000000000008', 8)"#,
+        )
+        .await;
     let backup = TestBackup::of_tables(&*source.database(), &COVERED).await.mirrored();
     let report = worked(backup.apply(&*target.database()).await);
     for (table, unchanged) in [("customers", 2), ("products", 2), ("orders", 2), ("order_items", 2)] {
@@ -42,7 +46,11 @@ pub async fn a_mirror_keeps_children_that_moved(fixture: &dyn Fixture) {
 pub async fn a_mirror_frees_unique_values(fixture: &dyn Fixture) {
     let (source, target) = (fixture.create(Shape::Codes).await, fixture.create(Shape::Codes).await);
     source.execute("INSERT INTO codes (id, code, slot, shelf) VALUES (1, 'a', 1, 1), (2, 'b', 2, 2)").await;
-    target.execute("INSERT INTO codes (id, code, slot, shelf) VALUES (1, 'z', 9, 9), (3, 'a', 1, 1), (4, 'b', 2, 2)").await;
+    target
+        .execute(
+            "INSERT INTO codes (id, code, slot, shelf) VALUES (1, 'z', 9, 9), (3, 'a', 1, 1), (4, 'b', 2, 2)",
+        )
+        .await;
     let backup = TestBackup::of(&*source.database()).await.mirrored();
     let report = worked(backup.apply(&*target.database()).await);
     let codes = backup.merged(&report, "codes");
@@ -53,11 +61,16 @@ pub async fn a_mirror_frees_unique_values(fixture: &dyn Fixture) {
 /// Rows that point at each other go together.
 pub async fn a_mirror_of_a_cycle_removes_it(fixture: &dyn Fixture) {
     let (source, target) = (fixture.create(Shape::Cycle).await, fixture.create(Shape::Cycle).await);
-    target.execute("INSERT INTO employees VALUES (1, 'Ada', NULL); INSERT INTO businesses VALUES (7, 1)").await;
+    target
+        .execute("INSERT INTO employees VALUES (1, 'Ada', NULL); INSERT INTO businesses VALUES (7, 1)")
+        .await;
     target.execute("UPDATE employees SET business_id = 7").await;
     let backup = TestBackup::of(&*source.database()).await.mirrored();
     let report = worked(backup.apply(&*target.database()).await);
-    assert_eq!((backup.merged(&report, "employees").deleted, backup.merged(&report, "businesses").deleted), (1, 1));
+    assert_eq!(
+        (backup.merged(&report, "employees").deleted, backup.merged(&report, "businesses").deleted),
+        (1, 1)
+    );
 }
 
 /// A row outside the backup would go, or change, with the one it points at.

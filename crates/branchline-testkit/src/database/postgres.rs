@@ -82,9 +82,9 @@ impl TestDatabase for PostgresDatabase {
 
 /// The cluster's URL with another database: the last part of its path.
 fn with_database(cluster: &str, name: &str) -> String {
-    let (base, options) = cluster.split_once('?').map_or((cluster, String::new()), |(base, options)| {
-        (base, format!("?{options}"))
-    });
+    let (base, options) = cluster
+        .split_once('?')
+        .map_or((cluster, String::new()), |(base, options)| (base, format!("?{options}")));
     let server = base.rsplit_once('/').map_or(base, |(server, _)| server);
     format!("{server}/{name}{options}")
 }

@@ -13,7 +13,10 @@ pub async fn a_snapshot_does_not_see_later_writes(fixture: &dyn Fixture) {
     let shop = shop(fixture).await;
     let before = hashes_of(&*shop.database()).await;
     let mut snapshot = worked(shop.database().snapshot().await);
-    shop.execute(r#"INSERT INTO customers (id, "fullName") VALUES (9, 'Late'); UPDATE products SET price = '7'"#).await;
+    shop.execute(
+        r#"INSERT INTO customers (id, "fullName") VALUES (9, 'Late'); UPDATE products SET price = '7'"#,
+    )
+    .await;
     for spec in specs_of(snapshot.schema()) {
         assert_eq!(worked(snapshot.hashes(&spec).await), before[&spec.table], "{}", spec.table);
     }
@@ -34,7 +37,9 @@ pub async fn a_snapshot_holds_up_nobody(fixture: &dyn Fixture) {
     let mut snapshot = worked(codes.database().snapshot().await);
     worked(snapshot.open(&table_name("codes")).await);
     let first = worked(snapshot.next().await).expect("rows");
-    codes.execute("DELETE FROM codes WHERE id > 10; INSERT INTO codes (id, code, shelf) VALUES (0, 'new', 0)").await;
+    codes
+        .execute("DELETE FROM codes WHERE id > 10; INSERT INTO codes (id, code, shelf) VALUES (0, 'new', 0)")
+        .await;
     let mut rows = first.rows;
     while let Some(batch) = worked(snapshot.next().await) {
         rows += batch.rows;
@@ -54,7 +59,8 @@ pub async fn hashes_are_equal_after_a_restore(fixture: &dyn Fixture) {
     assert_eq!(here[&table_name("order_items")].rows, 3);
     target.execute("UPDATE products SET price = '1.11' WHERE id = 1").await;
     let there = hashes_of(&*target.database()).await;
-    let differ: Vec<_> = here.keys().filter(|name| here[*name] != there[*name]).map(TableName::as_str).collect();
+    let differ: Vec<_> =
+        here.keys().filter(|name| here[*name] != there[*name]).map(TableName::as_str).collect();
     assert_eq!(differ, ["products"]);
 }
 

@@ -24,7 +24,9 @@ pub async fn an_unknown_table_is_refused(fixture: &dyn Fixture) {
     source.execute("CREATE TABLE suppliers (id BIGINT PRIMARY KEY); INSERT INTO suppliers VALUES (1)").await;
     let backup = TestBackup::of(&*source.database()).await;
     assert_backup_refused(&*target, &backup, Code::TABLE_UNKNOWN).await;
-    for name in ["\"; DROP TABLE customers; --", "..\\customers", "CUSTOMERS", "ｃustomers", "branchline_applied"] {
+    for name in
+        ["\"; DROP TABLE customers; --", "..\\customers", "CUSTOMERS", "ｃustomers", "branchline_applied"]
+    {
         let backup = TestBackup::of_rows(name, &["id"], &[("id", T::Int64)], &[&[Value::Integer(1)]]);
         assert_backup_refused(&*target, &backup, Code::TABLE_UNKNOWN).await;
     }
@@ -88,7 +90,8 @@ pub async fn a_value_that_does_not_fit_is_refused(fixture: &dyn Fixture) {
     ] {
         let good = [Value::Integer(1), Value::Null];
         let bad = [Value::Integer(2), value];
-        let backup = TestBackup::of_rows("wide", &["id"], &[("id", T::Int64), (column, from)], &[&good, &bad]);
+        let backup =
+            TestBackup::of_rows("wide", &["id"], &[("id", T::Int64), (column, from)], &[&good, &bad]);
         assert_backup_refused(&*target, &backup, Code::VALUE_NOT_HELD).await;
     }
 }
@@ -129,7 +132,8 @@ pub async fn a_row_that_is_no_json_is_refused(fixture: &dyn Fixture) {
 /// A reader that took the first and one that took the last would see two different rows.
 pub async fn a_member_that_stands_twice_is_refused(fixture: &dyn Fixture) {
     let target = fixture.create(Shape::Generated).await;
-    assert_backup_refused(&*target, &totals("{\"id\":1,\"net\":2,\"net\":3}\n"), Code::DUPLICATE_MEMBER).await;
+    assert_backup_refused(&*target, &totals("{\"id\":1,\"net\":2,\"net\":3}\n"), Code::DUPLICATE_MEMBER)
+        .await;
 }
 
 /// Rows that point at rows which neither the backup nor the target has.
@@ -149,7 +153,9 @@ pub async fn an_orphan_is_refused(fixture: &dyn Fixture) {
 /// A unique value that a row has which the backup does not hold.
 pub async fn a_unique_clash_is_refused(fixture: &dyn Fixture) {
     let (source, target) = (shop(fixture).await, fixture.create(Shape::Shop).await);
-    target.execute(r#"INSERT INTO customers (id, "fullName", email) VALUES (50, 'Eve', 'ada@example.org')"#).await;
+    target
+        .execute(r#"INSERT INTO customers (id, "fullName", email) VALUES (50, 'Eve', 'ada@example.org')"#)
+        .await;
     let backup = TestBackup::of(&*source.database()).await;
     assert_backup_refused(&*target, &backup, Code::UNIQUE_CONFLICT).await;
 }
@@ -173,7 +179,8 @@ pub async fn a_missing_value_is_refused(fixture: &dyn Fixture) {
 /// A rule of the target's schema.
 pub async fn a_broken_check_is_refused(fixture: &dyn Fixture) {
     let target = shop(fixture).await;
-    let columns = [("order_id", T::Uuid), ("line", T::Int64), ("product_id", T::Int64), ("quantity", T::Int64)];
+    let columns =
+        [("order_id", T::Uuid), ("line", T::Int64), ("product_id", T::Int64), ("quantity", T::Int64)];
     let order = Value::Text("00000000-0000-4000-8000-000000000001".into());
     let row = [order, Value::Integer(1), Value::Integer(1), Value::Integer(-1)];
     let backup = TestBackup::of_rows("order_items", &["order_id", "line"], &columns, &[&row]);

@@ -50,14 +50,21 @@ pub async fn rows_that_are_equal_are_left_alone_and_counted(fixture: &dyn Fixtur
     let backup = TestBackup::of(&*source.database()).await;
     let report = worked(backup.apply(&*target.database()).await);
     for summary in &backup.tables {
-        assert_eq!(backup.merged(&report, summary.name.as_str()), counts(0, 0, summary.rows), "{}", summary.name);
+        assert_eq!(
+            backup.merged(&report, summary.name.as_str()),
+            counts(0, 0, summary.rows),
+            "{}",
+            summary.name
+        );
     }
 }
 
 /// Rows that are there with other values get the backup's.
 pub async fn rows_that_differ_are_updated_and_counted(fixture: &dyn Fixture) {
     let (source, target) = (shop(fixture).await, shop(fixture).await);
-    target.execute(r#"UPDATE customers SET "fullName" = 'Bertha', email = 'b@example.org' WHERE id = 2"#).await;
+    target
+        .execute(r#"UPDATE customers SET "fullName" = 'Bertha', email = 'b@example.org' WHERE id = 2"#)
+        .await;
     target.execute("UPDATE orders SET paid = NULL; DELETE FROM order_items WHERE line = 2").await;
     let backup = TestBackup::of(&*source.database()).await;
     let report = worked(backup.apply(&*target.database()).await);
@@ -153,7 +160,8 @@ pub fn wide_rows() -> Vec<Vec<Value<'static>>> {
     let text = |text: &str| Value::Text(text.to_owned().into());
     let json = |text: &str| Value::Json(text.to_owned().into());
     let digits = "1234567890".repeat(50);
-    let every_plane: String = (0..17_u32).filter_map(|plane| char::from_u32((plane << 16) + 0xfff0)).collect();
+    let every_plane: String =
+        (0..17_u32).filter_map(|plane| char::from_u32((plane << 16) + 0xfff0)).collect();
     let ordinary = vec![
         Value::Integer(1),
         Value::Boolean(true),
@@ -240,7 +248,8 @@ fn forms(backup: &TestBackup, own: &[LogicalType], sent: &[(&str, LogicalType)])
             let mut form = Vec::new();
             for ((value, own), (name, sent)) in values.into_iter().zip(own).zip(sent) {
                 let shared = common_type(own, sent).expect("types that compare");
-                write_canonical(value, own, &shared, &mut form).unwrap_or_else(|error| panic!("{name}: {error}"));
+                write_canonical(value, own, &shared, &mut form)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
             }
             forms.push(form);
         }
@@ -298,8 +307,12 @@ pub async fn a_restored_table_goes_on_numbering(fixture: &dyn Fixture) {
 /// A row may have its members in any order, with white space between them: people write backups too.
 pub async fn members_in_another_order_are_read(fixture: &dyn Fixture) {
     let target = fixture.create(Shape::Codes).await;
-    let columns =
-        [("id", LogicalType::Int64), ("code", LogicalType::Text), ("slot", LogicalType::Int64), ("shelf", LogicalType::Int64)];
+    let columns = [
+        ("id", LogicalType::Int64),
+        ("code", LogicalType::Text),
+        ("slot", LogicalType::Int64),
+        ("shelf", LogicalType::Int64),
+    ];
     let backup = TestBackup::of_rows("codes", &["id"], &columns, &[])
         .with_lines("{ \"code\" : \"x\", \"shelf\":3, \"slot\":null, \"id\":7 },\n");
     worked(backup.apply(&*target.database()).await);

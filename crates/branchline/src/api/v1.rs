@@ -4,6 +4,7 @@
 
 mod answer;
 mod command;
+mod control;
 mod problem;
 mod progress;
 
@@ -14,5 +15,6 @@ pub use answer::{
     WarningAnswer,
 };
 pub use command::{Command, SyncCommand};
+pub use control::{ControlMessage, ControlMessageError};
 pub use problem::Problem;
 pub use progress::Progress;

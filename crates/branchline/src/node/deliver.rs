@@ -43,13 +43,21 @@ impl Node {
         let claim = Claim { peer: Some(peer.id.clone()), now: now(), early: true, lease };
         let Some(entry) = self.memory.claim(claim).await? else { return Ok(None) };
         let reporter = Reporter::begin(progress, "send", Some(peer.id.as_str()));
-        let sent = send(link, self.spool.as_ref(), &entry, peer.key, false, reporter).await;
+        let sent = send(link, self.spool.as_ref(), &entry, peer.key, reporter).await;
         let delivery = match sent {
             Ok(sent) => self.settle_answered(&entry, sent).await?,
             Err(error) if error.retry() == Retry::Never => self.settle_refused(&entry, &error).await?,
             Err(error) => self.defer(&entry, &error).await?,
         };
         Ok(Some((entry, delivery)))
+    }
+
+    /// Frees every claim. Whoever holds the folder's lock knows that nobody else is sending.
+    pub(super) async fn free_claims(&self) -> Result<(), Problem> {
+        let waiting = self.memory.outbox().await?.into_iter().filter(|entry| entry.state == OutboxState::Waiting);
+        // Putting an entry again frees it.
+        let writes: Vec<_> = waiting.map(StateWrite::PutOutbox).collect();
+        if writes.is_empty() { Ok(()) } else { self.memory.commit(writes).await }
     }
 
     async fn settle_answered(&self, entry: &OutboxEntry, sent: Sent) -> Result<Delivery, Problem> {

@@ -54,7 +54,7 @@ impl Reception for NodeReception {
             match step {
                 UploadStep::Offer(offer) => self.0.take_offer(peer, offer).await,
                 UploadStep::Begin { backup, document_bytes } => {
-                    let offer = Offer { backup, document_bytes, signature: String::new(), mirror: false };
+                    let offer = Offer { backup, document_bytes, signature: String::new() };
                     self.0.take_offer(peer, offer).await
                 }
                 UploadStep::Append { backup, offset, bytes } => self.0.append(peer, backup, offset, &bytes).await,

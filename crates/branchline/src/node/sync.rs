@@ -9,7 +9,7 @@ use branchline_core::id::Sequence;
 use branchline_core::peer::{Activity, Peer};
 use branchline_core::ports::{LinkError, OutboxEntry, OutboxState, PeerHello, PeerLink};
 use branchline_core::schema::Schema;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::clock::{Stopwatch, backup_id, now};
 use super::deliver::Delivery;
@@ -20,6 +20,9 @@ use crate::stages::pack::{Draft, pack, tables_in_order};
 use crate::stages::plan::fits;
 use crate::stages::queue::queue;
 use crate::stages::seal::{Addressed, Sealed, seal};
+
+/// Peers that are sent to at once: each holds one part of 8 MiB in memory.
+const PEERS_AT_ONCE: usize = 3;
 
 /// One peer of a sync, with what is known of it by now.
 struct Target {
@@ -50,8 +53,9 @@ impl Node {
             return self.rehearse(targets).await;
         }
         self.queue_new(&mut targets, sync.mirror, progress).await?;
-        let outcomes = join_all(targets.into_iter().map(|target| self.deliver_to(target, progress))).await;
-        Ok(SyncAnswer { peers: outcomes.into_iter().collect::<Result<_, _>>()? })
+        let deliveries = targets.into_iter().map(|target| self.deliver_to(target, progress));
+        let peers = stream::iter(deliveries).buffered(PEERS_AT_ONCE).try_collect().await?;
+        Ok(SyncAnswer { peers })
     }
 
     async fn sync_peers(&self, names: &[String]) -> Result<Vec<Peer>, Problem> {

@@ -87,7 +87,20 @@ pub fn load_with_origins(sources: &Sources<'_>) -> Result<(Settings, Vec<ShownSe
             let shown = KEYS.iter().map(|key| shown(key, raw.get(key.path), &settings)).collect();
             Ok((settings, shown))
         }
-        _ => Err(faults),
+        _ => {
+            faults.sort_by_key(|fault| in_reading_order(&fault.place));
+            Err(faults)
+        }
+    }
+}
+
+/// Down the file, then what is missing in it, then the rest.
+fn in_reading_order(place: &Place) -> (u8, usize, usize) {
+    match place {
+        Place::File { line, column, .. } => (0, *line, *column),
+        Place::Missing { .. } => (1, 0, 0),
+        Place::Environment { .. } => (2, 0, 0),
+        Place::Flag { .. } => (3, 0, 0),
     }
 }
 

@@ -62,12 +62,12 @@ fn every_fault_is_named_at_once_with_line_and_caret() {
     assert_eq!(
         carets,
         [
-            "    |               ^ database.tables: expected text, found a number".replace("               ", "                     "),
-            "    | ^^^^^ lisen: there is no such section".to_owned(),
-            "    |           ^^^^ listen.address: expected text, found a number".to_owned(),
-            "    | ^^^^ server.nmae: there is no such key".to_owned(),
             format!("    |      ^^^^^^^^^ server.id: {}", branchline_core::id::ServerIdError),
+            "    | ^^^^ server.nmae: there is no such key".to_owned(),
             "    |       ^ database.url: it begins with neither postgresql:// nor sqlite:".to_owned(),
+            "    |                     ^ database.tables: expected text, found a number".to_owned(),
+            "    |           ^^^^ listen.address: expected text, found a number".to_owned(),
+            "    |  ^^^^^ lisen: there is no such section".to_owned(),
             "    |         ^^^^^^^ log.level: \"debgu\" is none of off, error, warn, info, debug, trace".to_owned(),
         ]
     );

@@ -77,7 +77,6 @@ pub async fn send(
     spool: &dyn Spool,
     entry: &OutboxEntry,
     pinned: KeyId,
-    mirror: bool,
     reporter: Reporter,
 ) -> Result<Sent, SendError> {
     let watch = Stopwatch::start();
@@ -85,7 +84,6 @@ pub async fn send(
         backup: entry.backup,
         document_bytes: entry.document_bytes(),
         signature: entry.signature.clone(),
-        mirror,
     };
     let mut offset = match link.offer(&offer).await? {
         OfferAnswer::Continue { offset } => offset,

@@ -88,6 +88,18 @@ pub struct RowError {
     pub fault: RowFault,
 }
 
+impl Explain for RowError {
+    fn code(&self) -> Code {
+        match self.fault {
+            RowFault::DuplicateMember => Code::DUPLICATE_MEMBER,
+            RowFault::TooDeep => Code::DEPTH_EXCEEDED,
+            RowFault::UnknownColumn => Code::COLUMN_UNKNOWN,
+            RowFault::TooLarge => Code::ROW_TOO_LARGE,
+            RowFault::Malformed | RowFault::MissingColumn | RowFault::WrongType | RowFault::NotEncodable => Code::MALFORMED,
+        }
+    }
+}
+
 /// What can be wrong with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {

@@ -67,7 +67,8 @@ fn any_value() -> impl Strategy<Value = Stored<'static>> {
         any::<f64>().prop_map(Stored::Real),
         any::<i64>().prop_map(|whole| Stored::Real(whole as f64)),
         (-9e18..9.4e18_f64).prop_map(|large| Stored::Real(large.round())),
-        "[ \t]?[+-]?[0-9]{0,22}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?[ \n]?".prop_map(|text| Stored::Text(text.into())),
+        "[ \t]?[+-]?[0-9]{0,22}(\\.[0-9]{0,3})?([eE][+-]?[0-9]{0,3})?[ \n]?"
+            .prop_map(|text| Stored::Text(text.into())),
         "\\PC{0,8}".prop_map(|text| Stored::Text(text.into())),
         any::<Vec<u8>>().prop_map(|bytes| Stored::Blob(bytes.into())),
     ]

@@ -25,7 +25,7 @@ pub(super) fn check(
     for plan in plans.iter().filter(|plan| plan.rows > 0) {
         let Some((table, _)) = catalogue.find(&plan.name) else { continue };
         for key in &table.foreign_keys {
-            let sql = first_orphan(catalogue, plan, table, key, if mirror { plans } else { &[] });
+            let sql = first_orphan(plan, table, key, if mirror { plans } else { &[] });
             let mut statement = connection.prepare(&sql).map_err(failed)?;
             let mut rows = statement.query([]).map_err(failed)?;
             if let Some(row) = rows.next().map_err(failed)? {
@@ -42,13 +42,7 @@ pub(super) fn check(
 }
 
 /// The number of the first staged row that points at nothing. A NULL in any column of the key points nowhere.
-fn first_orphan(
-    catalogue: &Catalogue,
-    plan: &TablePlan,
-    table: &Table,
-    key: &ForeignKey,
-    mirrored: &[TablePlan],
-) -> String {
+fn first_orphan(plan: &TablePlan, table: &Table, key: &ForeignKey, mirrored: &[TablePlan]) -> String {
     let staged: Vec<_> = key.columns.iter().map(|&place| plan.staged(place)).collect();
     let pointers: Vec<String> = staged
         .iter()
@@ -64,21 +58,23 @@ fn first_orphan(
         from.push_str(&format!(" JOIN {} AS t ON {}", target_table(plan), same_key(plan, "t", "s")));
     }
     let set: Vec<_> = pointers.iter().map(|pointer| format!("{pointer} IS NOT NULL")).collect();
-    let found = parent(catalogue, key, &pointers, mirrored);
+    let found = parent(key, &pointers, mirrored);
     format!("SELECT s.n FROM {from} WHERE {} AND NOT ({found}) LIMIT 1", set.join(" AND "))
 }
 
 /// That the row that is pointed at is there.
-fn parent(catalogue: &Catalogue, key: &ForeignKey, pointers: &[String], mirrored: &[TablePlan]) -> String {
-    if catalogue.find(&key.target).is_none() {
-        return "FALSE".to_owned();
-    }
+fn parent(key: &ForeignKey, pointers: &[String], mirrored: &[TablePlan]) -> String {
     let by_name = |name: &ColumnName| Ident(name.as_str()).to_string();
     let target = Ident(key.target.as_str());
     let in_target: Vec<_> = key.target_columns.iter().map(by_name).collect();
-    let mut found = format!("EXISTS (SELECT 1 FROM main.{target} AS p WHERE {}", equal("p", &in_target, pointers));
+    let mut found =
+        format!("EXISTS (SELECT 1 FROM main.{target} AS p WHERE {}", equal("p", &in_target, pointers));
     if let Some(plan) = mirrored.iter().find(|plan| plan.name == key.target) {
-        let stays = format!(" AND EXISTS (SELECT 1 FROM {} AS q WHERE {})", stage_table(plan), same_key(plan, "p", "q"));
+        let stays = format!(
+            " AND EXISTS (SELECT 1 FROM {} AS q WHERE {})",
+            stage_table(plan),
+            same_key(plan, "p", "q")
+        );
         found.push_str(&stays);
     }
     found + ")"

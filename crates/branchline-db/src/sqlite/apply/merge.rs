@@ -6,11 +6,12 @@ use branchline_core::ports::{DatabaseError, ForeignKeyCheck, MergeReport, TableM
 use branchline_core::schema::{TableName, parents_first};
 use rusqlite::{Connection, params};
 
+use super::super::connect::three_times;
 use super::super::error::{failed, refused};
 use super::super::ledger;
 use super::super::schema::{self, Catalogue};
 use super::plan::TablePlan;
-use super::{Work, foreign_keys, mirror, statement, three_times, unique_swap};
+use super::{Work, foreign_keys, mirror, statement, unique_swap};
 use crate::stages::Stages;
 
 /// Takes the write lock at the beginning: a lock that is asked for later can fail at once.
@@ -25,7 +26,7 @@ const LOCKED: [&str; 4] = ["update", "insert", "check", "delete"];
 /// Merges everything; the caller rolls back where it fails.
 pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     let Work { connection, request, catalogue, schema_version, plans, stages, .. } = work;
-    three_times(|| connection.execute_batch(BEGIN_IMMEDIATE))?;
+    three_times(|| connection.execute_batch(BEGIN_IMMEDIATE).map_err(failed))?;
     stages.end("wait");
     connection.execute_batch(DEFER).map_err(failed)?;
     if schema::version(connection)? != *schema_version {
@@ -72,20 +73,50 @@ fn merge_table(
     if plan.rows == 0 {
         return Ok(TableMerge::default());
     }
+    let has_triggers = connection.query_row(HAS_TRIGGERS, params![plan.name.as_str()], |row| row.get(0));
+    let has_triggers: bool = has_triggers.map_err(failed)?;
     let is_empty = is_empty(connection, plan)?;
     let mut updated = 0;
     if !is_empty {
-        unique_swap::release(connection, catalogue, plan, mirror)?;
-        if let Some(update) = statement::update(plan) {
-            updated = execute(connection, plan, &update)?;
-        }
+        updated = update(connection, catalogue, plan, mirror, has_triggers)?;
         stages.end("update");
     }
     let inserted = execute(connection, plan, &statement::insert(plan, is_empty))?;
-    check_all_are_there(connection, plan)?;
+    if has_triggers {
+        check_all_are_there(connection, plan)?;
+    }
     stages.end("insert");
     let unchanged = plan.rows.saturating_sub(inserted).saturating_sub(updated);
     Ok(TableMerge { inserted, updated, unchanged, deleted: 0 })
+}
+
+/// Updates the rows that differ, and counts them. A trigger may keep a row from it, as in `check_all_are_there`.
+fn update(
+    connection: &Connection,
+    catalogue: &Catalogue,
+    plan: &TablePlan,
+    mirror: bool,
+    has_triggers: bool,
+) -> Result<u64, DatabaseError> {
+    let differed = unique_swap::release(connection, catalogue, plan, mirror)?;
+    let Some(sql) = statement::update(plan) else { return Ok(0) };
+    let expected = if has_triggers { count_differing(connection, plan)? } else { 0 };
+    let updated = execute(connection, plan, &sql)?;
+    if updated < expected {
+        return Err(DatabaseError::Constraint {
+            table: plan.name.to_string(),
+            constraint: "TRIGGER".to_owned(),
+            detail: format!("a trigger kept {} rows from being updated", expected - updated),
+        });
+    }
+    Ok(differed.unwrap_or(updated))
+}
+
+/// How many rows of the target differ from the backup's.
+pub(super) fn count_differing(connection: &Connection, plan: &TablePlan) -> Result<u64, DatabaseError> {
+    let Some(sql) = statement::count_of_differing(plan) else { return Ok(0) };
+    let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+    Ok(count.unsigned_abs())
 }
 
 fn is_empty(connection: &Connection, plan: &TablePlan) -> Result<bool, DatabaseError> {
@@ -93,12 +124,8 @@ fn is_empty(connection: &Connection, plan: &TablePlan) -> Result<bool, DatabaseE
     connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)
 }
 
-/// A trigger of the shop may have left a row out without a word (`RAISE(IGNORE)`); then it would be lost.
+/// A trigger of the shop may leave a row out without a word (`RAISE(IGNORE)`): it would be lost.
 fn check_all_are_there(connection: &Connection, plan: &TablePlan) -> Result<(), DatabaseError> {
-    let has_triggers = connection.query_row(HAS_TRIGGERS, params![plan.name.as_str()], |row| row.get(0));
-    if !has_triggers.map_err(failed)? {
-        return Ok(());
-    }
     let mut statement = connection.prepare(&statement::first_missing(plan)).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(()) };

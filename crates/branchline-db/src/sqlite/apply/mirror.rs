@@ -16,7 +16,11 @@ use super::plan::TablePlan;
 use super::statement::{not_staged, target_table};
 
 /// Refuses where a row of a table outside the backup points at a row that would be removed.
-pub(super) fn check(connection: &Connection, catalogue: &Catalogue, plans: &[TablePlan]) -> Result<(), DatabaseError> {
+pub(super) fn check(
+    connection: &Connection,
+    catalogue: &Catalogue,
+    plans: &[TablePlan],
+) -> Result<(), DatabaseError> {
     let find = |name: &TableName| plans.iter().find(|plan| plan.name == *name);
     for child in catalogue.schema.tables().filter(|table| find(&table.name).is_none()) {
         for key in &child.foreign_keys {

@@ -57,7 +57,10 @@ impl TablePlan {
 ///
 /// # Errors
 /// The first table that is unknown or excluded here, or whose columns, types or key do not fit.
-pub(super) fn of_tables(catalogue: &Catalogue, tables: &[TableSummary]) -> Result<Vec<TablePlan>, DatabaseError> {
+pub(super) fn of_tables(
+    catalogue: &Catalogue,
+    tables: &[TableSummary],
+) -> Result<Vec<TablePlan>, DatabaseError> {
     tables.iter().enumerate().map(|(place, summary)| of_table(catalogue, place, summary)).collect()
 }
 
@@ -65,9 +68,13 @@ fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Resu
     let unknown = || DatabaseError::TableUnknown { table: summary.name.clone() };
     let table = catalogue.schema.table(&summary.name).ok_or_else(unknown)?;
     if let Some(exclusion) = &table.excluded {
-        return Err(DatabaseError::TableNotSyncable { table: table.name.clone(), reason: exclusion.to_string() });
+        return Err(DatabaseError::TableNotSyncable {
+            table: table.name.clone(),
+            reason: exclusion.to_string(),
+        });
     }
     let (_, form) = catalogue.find(&summary.name).ok_or_else(unknown)?;
+    check_foreign_keys(catalogue, table)?;
     let columns: Vec<_> =
         summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
     let scope = fit(table, &columns, &summary.key)?;
@@ -87,6 +94,18 @@ fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Resu
         overrule_conflicts: form.has_conflict_clause,
         rows: 0,
     })
+}
+
+/// SQLite writes to no table that points at a table which is not there; said here by name, and before anything.
+fn check_foreign_keys(catalogue: &Catalogue, table: &Table) -> Result<(), DatabaseError> {
+    match table.foreign_keys.iter().find(|key| catalogue.find(&key.target).is_none()) {
+        None => Ok(()),
+        Some(key) => Err(DatabaseError::ForeignKey {
+            table: table.name.to_string(),
+            constraint: key.name.clone(),
+            detail: format!("there is no table {} here", key.target),
+        }),
+    }
 }
 
 fn plan_columns(

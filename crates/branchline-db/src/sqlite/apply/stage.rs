@@ -33,7 +33,11 @@ pub(super) fn create(connection: &Connection, plans: &[TablePlan]) -> Result<(),
 }
 
 /// Puts rows on the stage, each value checked against the column that it is for.
-pub(super) fn rows(connection: &Connection, plan: &mut TablePlan, batch: &RowBatch) -> Result<(), DatabaseError> {
+pub(super) fn rows(
+    connection: &Connection,
+    plan: &mut TablePlan,
+    batch: &RowBatch,
+) -> Result<(), DatabaseError> {
     let reader = RowReader::new(&plan.name, &plan.summaries);
     let mut insert = connection.prepare(&statement::insert_into_stage(plan)).map_err(failed)?;
     let mut values: Vec<Value<'_>> = Vec::with_capacity(plan.columns.len());
@@ -75,11 +79,14 @@ fn bind(
     value: Value<'_>,
     column: &PlannedColumn,
 ) -> Result<(), Refusal> {
-    let value = convert(value, &column.from, &column.to).map_err(|error| Refusal::NotHeld(error.to_string()))?;
+    let value =
+        convert(value, &column.from, &column.to).map_err(|error| Refusal::NotHeld(error.to_string()))?;
     let kind = value.kind();
     let stored = Stored::for_column(value, &column.from, column.form).ok_or_else(|| {
         let affinity = column.form.affinity;
-        Refusal::NotHeld(format!("SQLite would change this value ({kind:?}) in a column of {affinity:?} affinity"))
+        Refusal::NotHeld(format!(
+            "SQLite would change this value ({kind:?}) in a column of {affinity:?} affinity"
+        ))
     })?;
     insert.raw_bind_parameter(parameter, stored).map_err(Refusal::Failed)
 }

@@ -33,7 +33,8 @@ pub(super) fn insert_into_stage(plan: &TablePlan) -> String {
 pub(super) fn index_stage(plan: &TablePlan) -> String {
     let place = plan.place;
     let columns = plan.key.iter().zip(&plan.key_collations);
-    let columns: Vec<_> = columns.map(|(column, collation)| format!("c{column}{}", collate(collation.as_deref()))).collect();
+    let columns: Vec<_> =
+        columns.map(|(column, collation)| format!("c{column}{}", collate(collation.as_deref()))).collect();
     format!("CREATE UNIQUE INDEX branchline_stage.k{place} ON r{place} ({})", columns.join(", "))
 }
 
@@ -52,22 +53,47 @@ pub(super) fn same_key(plan: &TablePlan, target: &str, staged: &str) -> String {
 }
 
 /// Updates the rows that differ in any column that the backup brings; nothing where it brings the key alone.
+pub(super) fn update(plan: &TablePlan) -> Option<String> {
+    let sets: Vec<_> = written(plan)
+        .map(|place| format!("{} = s.c{place}", Ident(plan.columns[place].name.as_str())))
+        .collect();
+    Some(format!(
+        "UPDATE {}{} AS t SET {} FROM {} AS s WHERE {}",
+        or_abort(plan),
+        target_table(plan),
+        sets.join(", "),
+        stage_table(plan),
+        differs(plan)?,
+    ))
+}
+
+/// Counts the rows that [`update`] would update.
+pub(super) fn count_of_differing(plan: &TablePlan) -> Option<String> {
+    let differs = differs(plan)?;
+    Some(format!(
+        "SELECT count(*) FROM {} AS s JOIN {} AS t ON {differs}",
+        stage_table(plan),
+        target_table(plan)
+    ))
+}
+
+/// The columns that an update writes, as places in the plan's columns.
+fn written(plan: &TablePlan) -> impl Iterator<Item = usize> {
+    let in_key = |place: usize| plan.key.iter().position(|&column| column == place);
+    (0..plan.columns.len()).filter(move |&place| in_key(place).is_none_or(|at| plan.key_may_differ(at)))
+}
+
+/// That a row of the target and a staged one have the same key and differ elsewhere; nothing where there is no
+/// elsewhere.
 ///
 /// Texts are compared byte by byte, whatever the column's collation, and values of untyped columns by their storage
 /// class as well: 1 and 1.0 are equal to SQLite and different to the shop. One row-value comparison, because a chain
 /// of ORs ends at a depth of 1,000.
-pub(super) fn update(plan: &TablePlan) -> Option<String> {
-    let in_key = |place: usize| plan.key.iter().position(|&column| column == place);
-    let written: Vec<usize> =
-        (0..plan.columns.len()).filter(|&place| in_key(place).is_none_or(|at| plan.key_may_differ(at))).collect();
-    if written.is_empty() {
-        return None;
-    }
-    let (mut sets, mut here, mut there) = (Vec::new(), Vec::new(), Vec::new());
-    for place in written {
+fn differs(plan: &TablePlan) -> Option<String> {
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    for place in written(plan) {
         let column = &plan.columns[place];
         let name = Ident(column.name.as_str());
-        sets.push(format!("{name} = s.c{place}"));
         here.push(format!("t.{name} COLLATE BINARY"));
         there.push(format!("s.c{place}"));
         if column.form.affinity == Affinity::Blob {
@@ -75,16 +101,10 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
             there.push(format!("typeof(s.c{place})"));
         }
     }
-    Some(format!(
-        "UPDATE {}{} AS t SET {} FROM {} AS s WHERE {} AND ({}) IS NOT ({})",
-        or_abort(plan),
-        target_table(plan),
-        sets.join(", "),
-        stage_table(plan),
-        same_key(plan, "t", "s"),
-        here.join(", "),
-        there.join(", "),
-    ))
+    if here.is_empty() {
+        return None;
+    }
+    Some(format!("{} AND ({}) IS NOT ({})", same_key(plan, "t", "s"), here.join(", "), there.join(", ")))
 }
 
 /// Inserts the rows that are missing; all of them where the target `is_empty`.

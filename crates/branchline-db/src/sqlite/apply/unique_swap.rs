@@ -18,35 +18,45 @@ use super::super::affinity::{Affinity, ColumnForm};
 use super::super::error::{failed, is_constraint};
 use super::super::ident::Ident;
 use super::super::schema::Catalogue;
+use super::merge::count_differing;
 use super::plan::TablePlan;
 use super::statement::{collate, not_staged, or_abort, same_key, stage_table, target_table};
 
-/// Gives placeholders to the rows that stand in the way.
+/// Gives placeholders to the rows that stand in the way. Where there were some, answers how many rows differed from
+/// the backup's before: a placeholder may happen to be the value that the row is to have.
 pub(super) fn release(
     connection: &Connection,
     catalogue: &Catalogue,
     plan: &TablePlan,
     mirror: bool,
-) -> Result<(), DatabaseError> {
-    let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(()) };
+) -> Result<Option<u64>, DatabaseError> {
+    let mut differed = None;
+    let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(differed) };
     for (unique, collations) in table.unique_keys.iter().zip(&form.unique_collations) {
-        let Some(columns) = unique.columns.iter().map(|&place| plan.staged(place)).collect::<Option<Vec<_>>>() else {
+        let Some(columns) =
+            unique.columns.iter().map(|&place| plan.staged(place)).collect::<Option<Vec<_>>>()
+        else {
             continue;
         };
         // The key never changes, so a column of it cannot carry the placeholder.
-        let mut free = columns.iter().copied().filter(|column| !plan.key.contains(column)).peekable();
-        let Some(first) = free.peek().copied() else { continue };
-        let carrier = free.find(|&column| plan.columns[column].nullable).unwrap_or(first);
+        let free: Vec<usize> = columns.iter().copied().filter(|column| !plan.key.contains(column)).collect();
+        let nullable = free.iter().copied().find(|&column| plan.columns[column].nullable);
+        let Some(carrier) = nullable.or(free.first().copied()) else { continue };
         let in_the_way = in_the_way(plan, &columns, collations, mirror);
-        if is_followed(catalogue, plan, unique) && exists(connection, &in_the_way)? {
+        if !exists(connection, &in_the_way)? {
+            continue;
+        }
+        if is_followed(catalogue, plan, unique) {
             return Err(changes_hands(plan, unique));
         }
-        let sql = placeholder(plan, carrier, &in_the_way);
-        connection.execute(&sql, []).map_err(|error| {
+        if differed.is_none() {
+            differed = Some(count_differing(connection, plan)?);
+        }
+        connection.execute(&placeholder(plan, carrier, &in_the_way), []).map_err(|error| {
             if is_constraint(&error) { changes_hands(plan, unique) } else { failed(error) }
         })?;
     }
-    Ok(())
+    Ok(differed)
 }
 
 /// The keys of the target's rows that stand in the way (alias `r`).
@@ -58,7 +68,8 @@ fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], mirror
         });
         same.collect::<Vec<_>>().join(" AND ")
     };
-    let key: Vec<_> = plan.key.iter().map(|&column| format!("r.{}", Ident(plan.columns[column].name.as_str()))).collect();
+    let key: Vec<_> =
+        plan.key.iter().map(|&column| format!("r.{}", Ident(plan.columns[column].name.as_str()))).collect();
     let stage = stage_table(plan);
     let changes = format!(
         "EXISTS (SELECT 1 FROM {stage} AS own WHERE {} AND ({}) IS NOT TRUE)",
@@ -77,7 +88,8 @@ fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], mirror
 }
 
 fn placeholder(plan: &TablePlan, carrier: usize, in_the_way: &str) -> String {
-    let key: Vec<_> = plan.key.iter().map(|&column| Ident(plan.columns[column].name.as_str()).to_string()).collect();
+    let key: Vec<_> =
+        plan.key.iter().map(|&column| Ident(plan.columns[column].name.as_str()).to_string()).collect();
     let column = &plan.columns[carrier];
     let value = if column.nullable { "NULL" } else { value_of_nobody(column.form) };
     format!(
@@ -101,7 +113,9 @@ fn value_of_nobody(form: ColumnForm) -> &'static str {
 
 /// Whether rows that point at this unique key are changed along with it: they would follow the placeholder.
 fn is_followed(catalogue: &Catalogue, plan: &TablePlan, unique: &UniqueKey) -> bool {
-    let is_in_key = |name: &ColumnName| plan.columns.iter().any(|c| c.name == *name && unique.columns.contains(&c.target));
+    let is_in_key = |name: &ColumnName| {
+        plan.columns.iter().any(|c| c.name == *name && unique.columns.contains(&c.target))
+    };
     catalogue.schema.tables().filter_map(|table| catalogue.find(&table.name)).any(|(table, form)| {
         table.foreign_keys.iter().zip(&form.cascades_on_update).any(|(key, &follows)| {
             follows && key.target == plan.name && key.target_columns.iter().any(is_in_key)

@@ -23,13 +23,16 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_applied (
     applied_at TEXT NOT NULL,
     UNIQUE (source, epoch, sequence)
 )";
-const IS_THERE: &str = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_applied'";
+const IS_THERE: &str =
+    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_applied'";
 const FIND: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
     WHERE backup = ?1";
 const LAST_OF: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
     WHERE source = ?1 ORDER BY place DESC LIMIT 1";
-const AT: &str = "SELECT backup, checksum FROM main.branchline_applied
-    WHERE backup = ?1 OR (source = ?2 AND epoch = ?3 AND sequence = ?4)";
+const TAKEN: &str =
+    "SELECT count(*), count(CASE WHEN backup = ?1 AND checksum = ?2 AND source = ?3 AND epoch = ?4
+    AND sequence = ?5 THEN 1 END) FROM main.branchline_applied
+    WHERE backup = ?1 OR (source = ?3 AND epoch = ?4 AND sequence = ?5)";
 const ADD: &str = "INSERT INTO main.branchline_applied
     (backup, source, backup_type, epoch, generation, sequence, checksum, receipt, applied_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -51,21 +54,28 @@ pub(in super::super) fn last_of(
 }
 
 /// Refuses a backup whose place in the chain, or whose name, another one took.
-pub(in super::super) fn check_place(connection: &Connection, request: &ApplyRequest) -> Result<(), DatabaseError> {
+pub(in super::super) fn check_place(
+    connection: &Connection,
+    request: &ApplyRequest,
+) -> Result<(), DatabaseError> {
     let backup = request.backup.to_string();
-    let mut statement = connection.prepare(AT).map_err(failed)?;
-    let source = request.source.as_str();
-    let at = params![backup, source, signed(request.epoch.value()), signed(request.sequence.value())];
-    let mut rows = statement.query(at).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
-        let taken: (String, [u8; 32]) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
-        if taken == (backup.clone(), *request.checksum.as_bytes()) {
-            let message = format!("backup {backup} was applied meanwhile by another process; its receipt is stored");
-            return Err(DatabaseError::Busy { message });
+    let place = params![
+        backup,
+        request.checksum.as_bytes(),
+        request.source.as_str(),
+        signed(request.epoch.value()),
+        signed(request.sequence.value()),
+    ];
+    let taken = connection.query_row(TAKEN, place, |row| Ok((row.get(0)?, row.get(1)?)));
+    match taken.map_err(failed)? {
+        (0_i64, _) => Ok(()),
+        (1, 1_i64) => {
+            let message =
+                format!("backup {backup} was applied meanwhile by another process; its receipt is stored");
+            Err(DatabaseError::Busy { message })
         }
-        return Err(DatabaseError::Forked { source_id: request.source.clone(), backup: request.backup });
+        _ => Err(DatabaseError::Forked { source_id: request.source.clone(), backup: request.backup }),
     }
-    Ok(())
 }
 
 /// Adds the record, in the transaction that holds the backup's rows.

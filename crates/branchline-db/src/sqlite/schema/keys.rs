@@ -98,7 +98,8 @@ pub(super) fn foreign_keys(
         let target_columns = target_columns.collect::<rusqlite::Result<Vec<_>>>()?;
         let names: Result<Vec<_>, _> = target_columns.into_iter().map(ColumnName::new).collect();
         // A key to a table or column whose name cannot be one points at nothing that could be part of a backup.
-        let (Some(places), Ok(target_name), Ok(target_columns)) = (places, TableName::new(target.as_str()), names)
+        let (Some(places), Ok(target_name), Ok(target_columns)) =
+            (places, TableName::new(target.as_str()), names)
         else {
             continue;
         };

@@ -10,7 +10,8 @@ use super::super::affinity::{ColumnForm, logical_type};
 use super::super::ident::Ident;
 use super::{TableForm, keys};
 
-const COLUMNS: &str = "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)
+const COLUMNS: &str =
+    "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)
     WHERE hidden <> 1 ORDER BY cid";
 const STATISTICS: &str = "SELECT stat FROM main.sqlite_stat1 WHERE tbl = ?1 AND stat IS NOT NULL LIMIT 1";
 const HAS_STATISTICS: &str = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat1'";
@@ -63,7 +64,11 @@ pub(super) fn read(
         table_columns.push(Column {
             name: column_name,
             logical_type: logical_type(&column.declared, column_form),
-            native_type: if column.declared.is_empty() { "untyped".to_owned() } else { column.declared.clone() },
+            native_type: if column.declared.is_empty() {
+                "untyped".to_owned()
+            } else {
+                column.declared.clone()
+            },
             nullable,
             has_default: column.has_default || nullable || rowid_alias == Some(place),
             generated: column.generated,
@@ -73,7 +78,8 @@ pub(super) fn read(
     if excluded.is_some() && table_columns.len() != found.len() {
         return Ok(Table { excluded, ..super::not_a_table(name, "") });
     }
-    let unique: Vec<_> = indexes.into_iter().filter_map(|index| index.unique_key(&found_names(&found))).collect();
+    let unique: Vec<_> =
+        indexes.into_iter().filter_map(|index| index.unique_key(&found_names(&found))).collect();
     form.unique_collations = unique.iter().map(|(_, collations)| collations.clone()).collect();
     let foreign_keys = keys::foreign_keys(connection, name.as_str(), &found_names(&found), spelled, form)?;
     let rows_estimated = if excluded.is_some() { 0 } else { rows_estimated(connection, name.as_str())? };
@@ -132,6 +138,7 @@ fn rows_estimated(connection: &Connection, table: &str) -> rusqlite::Result<u64>
             }
         }
     }
-    let counted = format!("SELECT count(*) FROM (SELECT 1 FROM main.{} LIMIT {ROWS_COUNTED_MAX})", Ident(table));
+    let counted =
+        format!("SELECT count(*) FROM (SELECT 1 FROM main.{} LIMIT {ROWS_COUNTED_MAX})", Ident(table));
     connection.query_row(&counted, [], |row| row.get::<_, u32>(0)).map(u64::from)
 }

@@ -38,8 +38,11 @@ fn name(text: &str) -> TableName {
 #[test]
 fn tables_are_found_and_what_is_none_is_excluded() {
     let shop = shop();
-    let listed: Vec<_> =
-        shop.schema.tables().map(|table| (table.name.as_str(), table.excluded.as_ref().map(ToString::to_string))).collect();
+    let listed: Vec<_> = shop
+        .schema
+        .tables()
+        .map(|table| (table.name.as_str(), table.excluded.as_ref().map(ToString::to_string)))
+        .collect();
     let excluded = |reason: &str| Some(reason.to_owned());
     assert_eq!(
         listed,
@@ -87,10 +90,14 @@ fn columns_keep_their_rules() {
 fn keys_are_spelled_as_the_catalogue_does() {
     let shop = shop();
     let (orders, _) = shop.find(&name("Orders")).unwrap();
-    let unique: Vec<_> = orders.unique_keys.iter().map(|key| (key.name.as_str(), key.columns.as_slice())).collect();
+    let unique: Vec<_> =
+        orders.unique_keys.iter().map(|key| (key.name.as_str(), key.columns.as_slice())).collect();
     assert_eq!(unique, [("by_note", &[4, 2][..])]);
     let key = &orders.foreign_keys[0];
-    assert_eq!((key.name.as_str(), key.target.as_str(), key.cascades), ("customerId -> customers", "customers", true));
+    assert_eq!(
+        (key.name.as_str(), key.target.as_str(), key.cascades),
+        ("customerId -> customers", "customers", true)
+    );
     assert_eq!(key.target_columns, [ColumnName::new("id").unwrap()]);
     let (lines, form) = shop.find(&name("lines")).unwrap();
     assert_eq!(lines.key, [1, 0]);

@@ -1,10 +1,9 @@
 //! Rules of the shop's schema: conflict clauses, triggers, collations, foreign keys that were off.
 
-use branchline_core::code::Code;
-use branchline_core::ports::Explain as _;
+use branchline_core::code::{Code, Explain};
 use branchline_testkit::database::{TestBackup, hashes_of, refusing::assert_backup_refused, worked};
 
-use super::{copied, with_tables};
+use super::with_tables;
 
 #[tokio::test]
 async fn a_conflict_clause_replaces_no_row() {
@@ -36,10 +35,33 @@ async fn a_trigger_that_leaves_out_rows_is_found_out() {
     let (source, target) = (with_tables(table).await, with_tables(table).await);
     source.execute("INSERT INTO t VALUES (1, 'a'), (2, 'skip')").await;
     target
-        .execute("CREATE TRIGGER left_out BEFORE INSERT ON t WHEN new.v = 'skip' BEGIN SELECT raise(IGNORE); END;")
+        .execute(
+            "CREATE TRIGGER left_out BEFORE INSERT ON t WHEN new.v = 'skip' BEGIN SELECT raise(IGNORE); END;",
+        )
         .await;
     let backup = TestBackup::of(&*source.database()).await;
     assert_backup_refused(&*target, &backup, Code::CONSTRAINT_BROKEN).await;
+    target.execute("INSERT INTO t VALUES (2, 'keep')").await;
+    target
+        .execute(
+            "CREATE TRIGGER kept BEFORE UPDATE ON t WHEN old.v = 'keep' BEGIN SELECT raise(IGNORE); END;",
+        )
+        .await;
+    assert_backup_refused(&*target, &backup, Code::CONSTRAINT_BROKEN).await;
+}
+
+#[tokio::test]
+async fn a_trigger_that_touches_what_was_written_refuses_nothing() {
+    let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, touched TEXT);";
+    let (source, target) = (with_tables(table).await, with_tables(table).await);
+    source.execute("INSERT INTO t VALUES (1, 'new', NULL)").await;
+    target.execute("INSERT INTO t VALUES (1, 'old', NULL)").await;
+    target
+        .execute("CREATE TRIGGER touch AFTER UPDATE OF v ON t BEGIN UPDATE t SET touched = 'yes' WHERE id = new.id; END;")
+        .await;
+    let report = worked(TestBackup::of(&*source.database()).await.apply(&*target.database()).await);
+    assert_eq!(report.tables[0].updated, 1);
+    assert_eq!(target.query("SELECT v || touched FROM t").await, ["newyes"]);
 }
 
 #[tokio::test]
@@ -89,14 +111,15 @@ async fn rows_broken_at_the_source_are_refused_though_the_shop_never_checks() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_to_a_table_that_is_not_there_holds_only_null() {
-    let tables = "CREATE TABLE c (id INTEGER PRIMARY KEY, p INTEGER REFERENCES nowhere);";
-    let source = with_tables(tables).await;
-    source.execute("PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1, NULL)").await;
-    let target = copied(&*source, tables).await;
-    source.execute("PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (2, 5)").await;
-    let backup = TestBackup::of(&*source.database()).await.at(2);
-    assert_backup_refused(&*target, &backup, Code::FOREIGN_KEY_BROKEN).await;
+async fn a_foreign_key_that_cannot_be_checked_is_refused_by_name() {
+    let nowhere = "CREATE TABLE c (id INTEGER PRIMARY KEY, p INTEGER REFERENCES nowhere);";
+    let no_key = "CREATE TABLE p (id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE c (id INTEGER PRIMARY KEY, p TEXT REFERENCES p (v));";
+    for tables in [nowhere, no_key] {
+        let (source, target) = (with_tables(tables).await, with_tables(tables).await);
+        source.execute("PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (1, NULL)").await;
+        let backup = TestBackup::of(&*source.database()).await;
+        assert_backup_refused(&*target, &backup, Code::FOREIGN_KEY_BROKEN).await;
+    }
 }
 
 #[tokio::test]
@@ -113,7 +136,8 @@ async fn swaps_work_in_strict_tables_of_composite_keys_and_without_rowid() {
 
 #[tokio::test]
 async fn a_swap_that_a_rule_forbids_or_children_would_follow_is_refused() {
-    let checked = "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE CHECK (length(code) = 1));";
+    let checked =
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE CHECK (length(code) = 1));";
     let followed = "CREATE TABLE t (id INTEGER PRIMARY KEY, code TEXT NOT NULL UNIQUE);
         CREATE TABLE c (id INTEGER PRIMARY KEY, code TEXT REFERENCES t (code) ON UPDATE CASCADE);";
     for tables in [checked, followed] {

@@ -3,11 +3,14 @@
 use branchline_core::code::Code;
 use branchline_core::schema::LogicalType as T;
 use branchline_core::value::Value;
-use branchline_testkit::database::{TestBackup, TestDatabase, assert_refused, refusing::assert_backup_refused, worked};
+use branchline_testkit::database::{
+    TestBackup, TestDatabase, assert_refused, refusing::assert_backup_refused, worked,
+};
 
 use super::{copied, with_tables};
 
-const ANYTHING: &str = "CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, r REAL, x TEXT, n DECIMAL(10,2), b BLOB, u,
+const ANYTHING: &str =
+    "CREATE TABLE t (id INTEGER PRIMARY KEY, i INTEGER, r REAL, x TEXT, n DECIMAL(10,2), b BLOB, u,
     d DATETIME, f BOOLEAN, j JSON);";
 
 #[tokio::test]
@@ -66,7 +69,8 @@ async fn what_affinity_would_change_is_refused() {
 async fn a_decimal_is_refused_by_its_type_where_sqlite_would_round_it() {
     let target = with_tables(ANYTHING).await;
     for column in ["n", "i", "r", "d"] {
-        let backup = TestBackup::of_rows("t", &["id"], &[("id", T::Int64), (column, T::Decimal(Some((12, 2))))], &[]);
+        let backup =
+            TestBackup::of_rows("t", &["id"], &[("id", T::Int64), (column, T::Decimal(Some((12, 2))))], &[]);
         assert_backup_refused(&*target, &backup, Code::TYPE_NOT_HELD).await;
     }
     for column in ["x", "u"] {

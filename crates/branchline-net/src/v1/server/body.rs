@@ -10,13 +10,13 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 
+use super::remainder::RequestBody;
 use crate::v1::problem::Refusal;
 
 /// Reads a small body.
-pub(super) async fn whole(body: Incoming, within: Duration) -> Result<Bytes, Refusal> {
+pub(super) async fn whole(body: RequestBody, within: Duration) -> Result<Bytes, Refusal> {
     let reading = Limited::new(body, MESSAGE_BYTES_MAX).collect();
     match tokio::time::timeout(within, reading).await {
         Err(_) => Err(Refusal::of(Code::TIMED_OUT)),
@@ -58,7 +58,7 @@ pub(super) enum Halt {
 
 /// Hands a body on, one batch at a time.
 pub(super) async fn pour(
-    mut body: Incoming,
+    mut body: RequestBody,
     sink: &mut Sink<'_>,
     gives_way: &CancellationToken,
     piece_within: Duration,

@@ -3,9 +3,9 @@
 use branchline_core::code::Code;
 use branchline_core::pairing::Exporter;
 use http::{Method, Request, StatusCode};
-use hyper::body::Incoming;
 
 use super::body::whole;
+use super::remainder::RequestBody;
 use super::{Answer, Work, json};
 use crate::connection::{Caller, Endpoint};
 use crate::v1::bodies::{self, BodyError};
@@ -38,7 +38,7 @@ pub(super) async fn pair(
     endpoint: &Endpoint,
     caller: &Caller,
     exporter: Exporter,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Result<Answer, Refusal> {
     if request.method() != Method::POST || request.uri().path() != "/v1/pair" {
         return Err(Refusal::of(Code::NOT_FOUND));

@@ -1,8 +1,8 @@
 //! Resumable upload: tus 1.0, core with creation, expiration and termination. Source: tus.io, protocol 1.0.0.
 //!
 //! What is ours: the URL is made of the backup's id, so that a client that lost everything but the backup finds its
-//! upload again; `Upload-Metadata` is `backup <base64 id>,signature <base64>` and, where a mirror is asked for,
-//! `mirror`; a repeated creation answers how far the upload is; offsets are what is lasting on disk; a part has 8 MiB at
+//! upload again; `Upload-Metadata` is `backup <base64 id>,signature <base64>`;
+//! a repeated creation answers how far the upload is; offsets are what is lasting on disk; a part has 8 MiB at
 //! most; a newer part ends the older one.
 //!
 //! A part runs in a task of its own: where the connection breaks, what came is made lasting all the same. The task ends
@@ -153,7 +153,7 @@ fn offer_of(headers: &HeaderMap, document_bytes: u64) -> Result<Offer, Refusal> 
     let invalid = |message| Refusal::saying(Code::REQUEST_INVALID, message);
     let metadata =
         headers.get(names::UPLOAD_METADATA).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (mut backup, mut signature, mut mirror) = (None, None, false);
+    let (mut backup, mut signature) = (None, None);
     for pair in metadata.split(',') {
         let (key, value) = pair.trim().split_once(' ').unwrap_or((pair.trim(), ""));
         let value = BASE64.decode(value.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -161,13 +161,12 @@ fn offer_of(headers: &HeaderMap, document_bytes: u64) -> Result<Offer, Refusal> 
         match key {
             "backup" => backup = Some(value.parse().map_err(|_| Refusal::of(Code::ID_INVALID))?),
             "signature" => signature = Some(value),
-            "mirror" => mirror = true,
             // tus allows more; a later version may send more.
             _ => {}
         }
     }
     match (backup, signature) {
-        (Some(backup), Some(signature)) => Ok(Offer { backup, document_bytes, signature, mirror }),
+        (Some(backup), Some(signature)) => Ok(Offer { backup, document_bytes, signature }),
         _ => Err(invalid("Upload-Metadata lacks backup or signature")),
     }
 }

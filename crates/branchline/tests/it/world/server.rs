@@ -1,0 +1,239 @@
+//! A server: a folder such as `init` makes, and a node that serves from it in this process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use branchline::api::v1::{
+    Answer, ChangedAnswer, Command, CompareAnswer, ImportAnswer, InviteAnswer, JoinAnswer, Problem, SyncCommand,
+    SyncOutcome,
+};
+use branchline::node::Node;
+use branchline::node::progress::silent;
+use branchline::settings::{DatabaseUrl, Profile, Settings, Sources, Template, expose_template, load};
+use branchline_core::id::ServerId;
+use branchline_core::ports::{Signer, Spool};
+use branchline_net::identity::Identity;
+use branchline_state::{FolderSpool, SqliteState};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Shop;
+
+/// A server's folder: its key and its settings.
+pub(crate) struct Home {
+    pub(crate) id: ServerId,
+    pub(crate) identity: Identity,
+    folder: PathBuf,
+    _kept: TempDir,
+}
+
+impl Home {
+    pub(crate) fn make(id: &str, database: &str) -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        Self::make_in(&kept.path().join("home"), kept, id, database)
+    }
+
+    /// In a folder of the test's choice; `kept` goes when the home goes.
+    pub(crate) fn make_in(folder: &Path, kept: TempDir, id: &str, database: &str) -> Self {
+        std::fs::create_dir_all(folder.join("keys")).unwrap();
+        let identity = Identity::create(&folder.join("keys").join("identity.pem")).unwrap();
+        let id: ServerId = id.parse().unwrap();
+        let template = Template {
+            server: &id,
+            name: None,
+            profile: Profile::Lan,
+            database: &DatabaseUrl::new(database),
+            listen: Some("127.0.0.1:0"),
+            advertise: &[],
+        };
+        std::fs::write(folder.join("config.toml"), expose_template(&template)).unwrap();
+        Self { id, identity, folder: folder.to_owned(), _kept: kept }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.folder.join("keys").join("identity.pem")
+    }
+
+    pub(crate) fn key_id(&self) -> String {
+        self.identity.public_key().key_id().to_string()
+    }
+
+    /// The settings, with some set by the environment, such as `BRANCHLINE_BACKUP__COMPRESSION`.
+    pub(crate) fn settings(&self, environment: &[(&str, &str)]) -> Settings {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config_file = self.folder.join("config.toml");
+        let sources = Sources {
+            home: &self.folder,
+            config_file: &config_file,
+            environment: environment.collect(),
+            flags: Vec::new(),
+        };
+        load(&sources).unwrap()
+    }
+
+    /// A node that does not listen.
+    pub(crate) async fn open(&self) -> Result<Arc<Node>, Problem> {
+        Node::open(self.settings(&[])).await
+    }
+}
+
+/// A server that listens.
+pub(crate) struct Server {
+    pub(crate) home: Home,
+    pub(crate) shop: Shop,
+    pub(crate) node: Arc<Node>,
+    shutdown: CancellationToken,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) async fn start(id: &str, shop: Shop) -> Self {
+        let home = Home::make(id, &shop.url);
+        Self::start_with(home, shop, &[], |spool| spool).await
+    }
+
+    /// With settings from the environment, and another spool around or in the place of its own.
+    pub(crate) async fn start_with(
+        home: Home,
+        shop: Shop,
+        environment: &[(&str, &str)],
+        spool: impl FnOnce(Arc<dyn Spool>) -> Arc<dyn Spool>,
+    ) -> Self {
+        let node = build(&home, environment, spool);
+        let shutdown = CancellationToken::new();
+        let serving = node.start_serving(shutdown.clone()).await.unwrap();
+        Self { home, shop, node, shutdown, serving: Some(serving) }
+    }
+
+    /// Stops, and starts again from what is on disk, at the same address.
+    pub(crate) async fn restart(&mut self) {
+        self.restart_with(&[], |spool| spool).await;
+    }
+
+    pub(crate) async fn restart_with(
+        &mut self,
+        environment: &[(&str, &str)],
+        spool: impl FnOnce(Arc<dyn Spool>) -> Arc<dyn Spool>,
+    ) {
+        let address = self.address();
+        self.stop().await;
+        let environment = [&[("BRANCHLINE_LISTEN__ADDRESS", address.as_str())], environment].concat();
+        self.node = build(&self.home, &environment, spool);
+        self.shutdown = CancellationToken::new();
+        self.serving = Some(self.node.start_serving(self.shutdown.clone()).await.unwrap());
+    }
+
+    /// Stops listening, and waits until all that runs has ended.
+    pub(crate) async fn stop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(serving) = self.serving.take() {
+            serving.await.unwrap();
+        }
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        self.home.id.as_str()
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.node.listening().unwrap().to_string()
+    }
+
+    pub(crate) async fn ask(&self, command: Command) -> Result<Answer, Problem> {
+        self.node.execute(command, silent()).await
+    }
+
+    pub(crate) async fn change(&self, command: Command) -> ChangedAnswer {
+        match self.ask(command).await {
+            Ok(Answer::Changed(changed)) => changed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Knows another server from now on, at that address.
+    pub(crate) async fn add_peer(&self, peer: &Server, address: String) {
+        let (peer, key_id) = (peer.id().to_owned(), peer.home.key_id());
+        let add = Command::PeersAdd { peer, key_id, name: None, addresses: vec![address], mirror: false };
+        self.change(add).await;
+    }
+
+    /// Sends all it has to its one active peer.
+    pub(crate) async fn sync(&self) -> SyncOutcome {
+        self.sync_as(SyncCommand::default()).await
+    }
+
+    pub(crate) async fn sync_as(&self, command: SyncCommand) -> SyncOutcome {
+        match self.ask(Command::Sync(command)).await {
+            Ok(Answer::Sync(answer)) => {
+                assert_eq!(answer.peers.len(), 1, "{answer:?}");
+                answer.peers.into_iter().next().unwrap()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn compare(&self, peer: &Server) -> CompareAnswer {
+        match self.ask(Command::Compare { peer: peer.id().to_owned(), tables: Vec::new() }).await {
+            Ok(Answer::Compare(answer)) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn invite(&self) -> InviteAnswer {
+        let address = Some(self.address());
+        match self.ask(Command::Invite { server: None, name: None, address, valid_seconds: None }).await {
+            Ok(Answer::Invite(answer)) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn join(&self, invitation: &str) -> Result<JoinAnswer, Problem> {
+        match self.ask(Command::Join { invitation: invitation.to_owned() }).await? {
+            Answer::Join(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn import(&self, path: &Path) -> Result<ImportAnswer, Problem> {
+        let path = path.to_string_lossy().into_owned();
+        match self.ask(Command::BackupsImport { path, dry_run: false, mirror: false }).await? {
+            Answer::Import(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn build(
+    home: &Home,
+    environment: &[(&str, &str)],
+    spool: impl FnOnce(Arc<dyn Spool>) -> Arc<dyn Spool>,
+) -> Arc<Node> {
+    let settings = home.settings(environment);
+    let identity = Identity::load(&settings.key_file()).unwrap();
+    let state = SqliteState::open(settings.state_folder()).unwrap();
+    let own: Arc<dyn Spool> = Arc::new(FolderSpool::open(&settings.home).unwrap());
+    Node::build(settings, identity, Arc::new(state), spool(own))
+}
+
+/// Makes two servers know each other by key id and address, the manual way.
+pub(crate) async fn introduce(one: &Server, other: &Server) {
+    one.add_peer(other, other.address()).await;
+    other.add_peer(one, one.address()).await;
+}
+
+/// Makes two servers know each other by an invitation.
+pub(crate) async fn pair(inviting: &Server, joining: &Server) -> JoinAnswer {
+    let invited = inviting.invite().await;
+    joining.join(&invited.invitation).await.unwrap()
+}
