@@ -76,6 +76,14 @@ pub(crate) enum Load {
 }
 
 impl Target {
+    /// The table that its rows are copied into, in SQL.
+    pub(crate) fn filled(&self) -> String {
+        match &self.load {
+            Load::Staged(name) => name.clone(),
+            Load::Direct => self.relation.name.to_string(),
+        }
+    }
+
     /// The temporary table, where its rows are staged.
     pub(crate) fn staged(&self) -> Option<&str> {
         match &self.load {
@@ -104,17 +112,20 @@ impl PostgresApply {
 
     async fn merge_all(&mut self) -> Result<MergeReport, DatabaseError> {
         self.staging.finish(&self.session, &self.tables).await?;
-        stage::analyse(&self.session, &self.tables).await?;
+        stage::analyse(&self.session, self.tables.iter().filter(|target| target.load != Load::Direct)).await?;
         self.stages.end("stage");
         // tidy: allow(clock): it measures how long locks were held, and decides nothing
         self.locked_since.get_or_insert_with(Instant::now);
         let counts = self.merge_with_retries().await?;
         self.bulk.rebuild_indexes(&self.session).await?;
         self.stages.end("indexes");
+        self.session.as_shop().await?;
         self.session.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        self.session.as_ourselves().await?;
         self.bulk.restore_foreign_keys(&self.session).await?;
         self.stages.end("foreign keys");
         sequences::advance(&self.session, &self.tables).await?;
+        stage::analyse(&self.session, self.tables.iter().filter(|target| target.load == Load::Direct)).await?;
         self.stages.end("sequences");
         let checked_by_join = self.bulk.took_foreign_keys_off();
         Ok(MergeReport {

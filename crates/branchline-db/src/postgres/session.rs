@@ -24,7 +24,9 @@ const WHO_AND_WHERE: &str = "
            pg_catalog.current_setting('server_version'),
            coalesce(pg_catalog.current_schema(), '')::pg_catalog.text,
            CURRENT_USER::pg_catalog.text,
-           pg_catalog.current_database()::pg_catalog.text";
+           pg_catalog.current_database()::pg_catalog.text,
+           pg_catalog.current_setting('search_path'),
+           pg_catalog.current_setting('timezone')";
 
 /// Settings that a version lacks are left alone.
 const PIN: &str = "
@@ -35,7 +37,6 @@ const PIN: &str = "
         ('datestyle', 'ISO, YMD'),
         ('intervalstyle', 'iso_8601'),
         ('timezone', 'UTC'),
-        ('timezone_abbreviations', 'Default'),
         ('bytea_output', 'hex'),
         ('extra_float_digits', '1'),
         ('lc_monetary', 'C'),
@@ -51,15 +52,22 @@ const PIN: &str = "
         ('default_transaction_deferrable', 'off'),
         ('check_function_bodies', 'off'),
         ('client_min_messages', 'warning'),
+        ('default_tablespace', ''),
         ('jit', 'off'),
         ('statement_timeout', '0'),
         ('lock_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
         ('idle_session_timeout', '0'),
-        ('transaction_timeout', '0'),
-        ('client_connection_check_interval', '2000')
+        ('transaction_timeout', '0')
       ) AS pinned (name, setting)
       JOIN pg_catalog.pg_settings AS known ON pg_catalog.lower(known.name) = pinned.name";
+
+/// A long statement notices within two seconds that we are gone. Servers before 14, and on systems that cannot
+/// tell, refuse it.
+const NOTICE_HANGUP: &str = "SET client_connection_check_interval = 2000";
+
+const AS_SHOP: &str = "SELECT set_config('search_path', $1, true), set_config('timezone', $2, true)";
+const AS_OURSELVES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL timezone = 'UTC'";
 
 /// A pinned connection.
 #[derive(Debug)]
@@ -67,6 +75,8 @@ pub(crate) struct Session {
     client: Client,
     driver: Driver,
     names: Names,
+    shop_path: String,
+    shop_zone: String,
     version_text: String,
 }
 
@@ -91,8 +101,16 @@ impl Session {
         }
         names.role = row.get(3);
         names.database = row.get(4);
-        let session = Self { client, driver, names, version_text };
+        // What is built in comes first, so that nobody's operator or function is taken for it.
+        let shop_path = match row.get::<_, &str>(5) {
+            "" => "pg_catalog".to_owned(),
+            path => format!("pg_catalog, {path}"),
+        };
+        let session = Self { client, driver, names, shop_path, shop_zone: row.get(6), version_text };
         session.rows(PIN, &[]).await?;
+        if session.run_raw(NOTICE_HANGUP).await.is_err() {
+            tracing::trace!("the server cannot watch its connections");
+        }
         Ok(session)
     }
 
@@ -169,6 +187,18 @@ impl Session {
             SELECT set_config('lock_timeout', greatest(10, 4 * setting::int8 / 5)::text, false)
               FROM pg_settings WHERE name = 'deadlock_timeout'";
         self.rows(sql, &[]).await.map(drop)
+    }
+
+    /// From here to [`Session::as_ourselves`] or the end of the transaction, names are found and times are local as
+    /// in the role's own sessions: the shop's triggers and constraints may count on it. Our statements name all
+    /// that they use in full.
+    pub(crate) async fn as_shop(&self) -> Result<(), DatabaseError> {
+        self.rows(AS_SHOP, &[&self.shop_path, &self.shop_zone]).await.map(drop)
+    }
+
+    /// Pins again what [`Session::as_shop`] let go.
+    pub(crate) async fn as_ourselves(&self) -> Result<(), DatabaseError> {
+        self.run(AS_OURSELVES).await
     }
 
     /// Ends the connection in order. One that is dropped ends too, and the server takes back what was open.

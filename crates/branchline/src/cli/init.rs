@@ -98,9 +98,9 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     ];
     let said = format!("The server is made. Its key never leaves {}.\n\n{}", home.display(), text::pairs(lines));
     Ok(Done::new(json::of(&answer), said)
-        .next("branchline tables                     which tables can sync")
-        .next("branchline invite ID, branchline serve    to be found by others")
-        .next("branchline join INVITATION            to join another"))
+        .next("branchline tables   # which of them can sync")
+        .next("branchline invite ID --address HOST:PORT   # then  branchline serve")
+        .next("branchline join INVITATION   # the line that another server printed"))
 }
 
 /// Makes a server. A folder that holds one already is left as it is.

@@ -37,9 +37,9 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     );
     let done = Done::new(data, said);
     Ok(if served {
-        done.next("branchline peers list     once it was used")
+        done.next("branchline peers list   # once it was used")
     } else {
-        done.next("branchline serve     so that it can be used")
+        done.next("branchline serve   # so that it can be used")
     })
 }
 

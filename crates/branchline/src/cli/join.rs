@@ -36,6 +36,6 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
         text::pairs(lines)
     );
     Ok(Done::new(data, said)
-        .next(format!("branchline sync {} --dry-run     what would be sent", joined.peer))
+        .next(format!("branchline sync {} --dry-run   # what would be sent", joined.peer))
         .next(format!("branchline sync {}", joined.peer)))
 }

@@ -26,7 +26,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     }
     if tables.tables.is_empty() {
         let said = format!("The {} database has no tables yet.", tables.engine);
-        return Ok(Done::new(data, said).next("branchline config show     is this the right database?"));
+        return Ok(Done::new(data, said).next("branchline config show   # is this the right database?"));
     }
     let syncing = tables.tables.iter().filter(|table| table.syncs).count();
     let rows = tables.tables.iter().map(|table| {
@@ -43,7 +43,7 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
         text::count(tables.tables.len() as u64, "table", "tables"),
         tables.engine
     );
-    Ok(Done::new(data, said).next("branchline sync --dry-run     what would be sent"))
+    Ok(Done::new(data, said).next("branchline sync --dry-run   # what would be sent"))
 }
 
 fn one(table: &TableAnswer) -> String {

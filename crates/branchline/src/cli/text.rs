@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -103,14 +103,20 @@ pub(crate) fn time(time: &str, now: Timestamp) -> String {
 /// A table without lines, headed, as wide as the terminal or 80 columns.
 pub(crate) fn table<const WIDTH: usize>(head: [&str; WIDTH], rows: impl IntoIterator<Item = [String; WIDTH]>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(table.width().unwrap_or(COLUMNS).max(COLUMNS));
     table.set_header(head);
+    for (column, name) in table.column_iter_mut().zip(head) {
+        // An id that is broken over two lines cannot be copied.
+        if name == "backup" {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for row in rows {
         table.add_row(row);
     }
     let text = table.to_string();
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n") + "\n"
+    text.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default()).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// Lines of `name  value`, the values under one another.

@@ -13,8 +13,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 const SOCKET_NAME: &str = "control.sock";
 const POINTER_NAME: &str = "control.path";
-/// Linux takes 107 bytes, macOS 103.
-const PATH_BYTES_MAX: usize = 100;
+/// Linux takes 107 bytes, macOS 103; where it is made first is 7 longer.
+const PATH_BYTES_MAX: usize = 95;
 
 /// A socket that listens. It goes when this is dropped.
 #[derive(Debug)]
@@ -32,11 +32,14 @@ impl Listener {
         let own = home.join(SOCKET_NAME);
         remove_leftover(&pointer)?;
         remove_leftover(&own)?;
-        let elsewhere = if fits(&own) { None } else { Some(private_folder()?) };
+        let elsewhere = if fits(&own) { None } else { Some(private_folder(&short_folder())?) };
         let path = elsewhere.as_ref().map_or(own, |folder| folder.path().join(SOCKET_NAME));
-        // Nobody can reach it before its mode is set: the folder is its owner's alone.
-        let socket = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        // It is made in a private folder and moved when its mode is set: a home that a person made may be open.
+        let private = private_folder(path.parent().unwrap_or(home))?;
+        let made = private.path().join("s");
+        let socket = UnixListener::bind(&made)?;
+        fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+        fs::rename(&made, &path)?;
         if elsewhere.is_some() {
             let mut file = tempfile::NamedTempFile::new_in(home)?;
             file.write_all(path.as_os_str().as_encoded_bytes())?;
@@ -77,10 +80,13 @@ fn fits(path: &Path) -> bool {
     path.as_os_str().len() <= PATH_BYTES_MAX
 }
 
-fn private_folder() -> io::Result<tempfile::TempDir> {
+fn short_folder() -> PathBuf {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());
-    let folder = runtime.unwrap_or_else(std::env::temp_dir);
-    tempfile::Builder::new().prefix("branchline-").permissions(Permissions::from_mode(0o700)).tempdir_in(folder)
+    runtime.unwrap_or_else(std::env::temp_dir)
+}
+
+fn private_folder(within: &Path) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("branchline-").permissions(Permissions::from_mode(0o700)).tempdir_in(within)
 }
 
 fn remove_leftover(path: &Path) -> io::Result<()> {

@@ -71,7 +71,9 @@ impl Node {
         }
         entry.state = InboxState::Received;
         self.memory.commit(vec![StateWrite::PutInbox(entry.clone())]).await.map_err(refusal)?;
-        self.start_processing(peer, entry, verified);
+        if !self.uploads.begin_processing(&key) {
+            self.start_processing(peer, entry, verified);
+        }
         Ok(())
     }
 
@@ -88,8 +90,20 @@ impl Node {
         Ok(())
     }
 
-    /// Verifies a complete upload anew, and deals with it.
-    pub(super) async fn process_again(&self, peer: &Peer, mut entry: InboxEntry) -> Result<(), ReceptionError> {
+    /// Verifies a complete upload anew, and deals with it, unless that is being done at this moment.
+    pub(super) async fn process_again(&self, peer: &Peer, entry: InboxEntry) -> Result<(), ReceptionError> {
+        let key = (entry.peer.clone(), entry.backup);
+        if self.uploads.begin_processing(&key) {
+            return Ok(());
+        }
+        let begun = self.begin_again(peer, entry).await;
+        if begun.is_err() {
+            self.uploads.dealt_with(&key);
+        }
+        begun
+    }
+
+    async fn begin_again(&self, peer: &Peer, mut entry: InboxEntry) -> Result<(), ReceptionError> {
         let file = SpoolFile::Inbound { peer: entry.peer.clone(), backup: entry.backup };
         let expectation = self.expectation(peer, &entry.signature)?;
         let verified = verify_spooled(self.spool.as_ref(), &file, expectation).await;
@@ -106,10 +120,11 @@ impl Node {
         // Runs to its end at shutdown: an apply is one transaction, and a receipt follows it.
         self.start(async move {
             let backup = verified.metadata().backup_id;
+            let key = (entry.peer.clone(), entry.backup);
             if let Err(problem) = node.process(peer, entry, verified).await {
                 tracing::error!(%backup, %problem, "what became of a backup could not be recorded");
             }
-            node.uploads.dealt_with();
+            node.uploads.dealt_with(&key);
         });
     }
 

@@ -1,6 +1,6 @@
 //! Uploads that are open in this process. What must outlive it is in the inbox and in the spool.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError};
 
 use branchline_core::id::{BackupId, ServerId};
@@ -19,13 +19,20 @@ pub(super) struct Uploads {
     slots: std::sync::Mutex<HashMap<UploadKey, Slot>>,
     /// Documents that came without being announced: the name they were given, and their own.
     names: std::sync::Mutex<HashMap<UploadKey, BackupId>>,
+    /// Uploads that are complete and being dealt with in this process.
+    processing: std::sync::Mutex<HashSet<UploadKey>>,
     /// Goes up whenever a backup was dealt with, so that those who wait for a receipt look again.
     dealt_with: watch::Sender<u64>,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { slots: std::sync::Mutex::default(), names: std::sync::Mutex::default(), dealt_with: watch::Sender::new(0) }
+        Self {
+            slots: std::sync::Mutex::default(),
+            names: std::sync::Mutex::default(),
+            processing: std::sync::Mutex::default(),
+            dealt_with: watch::Sender::new(0),
+        }
     }
 }
 
@@ -61,7 +68,14 @@ impl Uploads {
         names.get(&(peer.clone(), backup)).copied().unwrap_or(backup)
     }
 
-    pub(super) fn dealt_with(&self) {
+    /// Whether the upload is being dealt with already; from now on it is.
+    pub(super) fn begin_processing(&self, key: &UploadKey) -> bool {
+        !self.processing.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone())
+    }
+
+    /// The upload was dealt with: those who wait for its receipt look again.
+    pub(super) fn dealt_with(&self, key: &UploadKey) {
+        self.processing.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         self.dealt_with.send_modify(|count| *count += 1);
     }
 

@@ -66,6 +66,20 @@ impl std::fmt::Display for Origin {
     }
 }
 
+impl Origin {
+    /// The same with the file's name alone.
+    #[must_use]
+    pub fn short(&self) -> String {
+        match self {
+            Self::Place(Place::File { file, line, .. }) => {
+                let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
+                format!("{name}:{line}")
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
 /// Reads and checks settings.
 ///
 /// # Errors

@@ -6,12 +6,14 @@
 mod courier;
 mod document;
 mod proxy;
+mod scene;
 mod server;
 mod shop;
 
 pub(crate) use courier::{Courier, Verdict};
 pub(crate) use document::{Document, Draft};
 pub(crate) use proxy::Proxy;
+pub(crate) use scene::Scene;
 pub(crate) use server::{Home, Server, introduce, pair};
 pub(crate) use shop::{Hashes, Shop};
 

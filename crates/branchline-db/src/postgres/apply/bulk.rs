@@ -52,8 +52,9 @@ pub(crate) async fn prepare(
     tables: &mut [Target],
     locked_since: &mut Option<Instant>,
 ) -> Result<Bulk, DatabaseError> {
-    for _ in 0..ATTEMPTS_MAX {
-        let plan = Plan::make(session, tables).await?;
+    let mut keep_unique = false;
+    for _ in 0..=ATTEMPTS_MAX {
+        let plan = Plan::make(session, tables, keep_unique).await?;
         if plan.direct.is_empty() {
             break;
         }
@@ -75,9 +76,13 @@ pub(crate) async fn prepare(
         };
         session.run("ROLLBACK TO SAVEPOINT bulk; RELEASE SAVEPOINT bulk").await?;
         if let Some(error) = refused {
-            tracing::debug!(%error, "tables are not filled directly");
+            tracing::debug!(%error, "something could not be taken off for the load");
             if !may_pass(&error) {
-                break;
+                if keep_unique {
+                    break;
+                }
+                // A view may depend on a primary key; nothing can on the other indexes.
+                keep_unique = true;
             }
         }
     }
@@ -95,7 +100,7 @@ struct Plan {
 }
 
 impl Plan {
-    async fn make(session: &Session, tables: &[Target]) -> Result<Self, DatabaseError> {
+    async fn make(session: &Session, tables: &[Target], keep_unique: bool) -> Result<Self, DatabaseError> {
         let large: BTreeMap<u32, usize> = tables
             .iter()
             .enumerate()
@@ -116,7 +121,7 @@ impl Plan {
                 plan.direct.push(place);
             }
         }
-        plan.strip(session, tables, foreign_keys).await?;
+        plan.strip(session, tables, foreign_keys, keep_unique).await?;
         Ok(plan)
     }
 
@@ -127,13 +132,14 @@ impl Plan {
         session: &Session,
         tables: &[Target],
         foreign_keys: Vec<ForeignKey>,
+        keep_unique: bool,
     ) -> Result<(), DatabaseError> {
         let direct = |oid| self.direct.iter().any(|&place| tables[place].relation.oid == oid);
         let mut locked = Vec::new();
         for &place in &self.direct {
             let relation = &tables[place].relation;
             locked.push(relation.name.clone());
-            let depended = foreign_keys.iter().any(|key| key.to_oid == relation.oid && !key.removable);
+            let depended = keep_unique || foreign_keys.iter().any(|key| key.to_oid == relation.oid && !key.removable);
             let indexes = strip::indexes(session, relation.oid, &relation.name).await?;
             self.bulk.indexes.extend(indexes.into_iter().filter(|index| index.removable && !(depended && index.unique)));
         }

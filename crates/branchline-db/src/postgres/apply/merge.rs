@@ -50,10 +50,12 @@ pub(crate) async fn group(
         format!("u{place} AS ({update}), i{place} AS ({})", insert(target, stage))
     });
     let counted = members.iter().map(|(place, ..)| {
-        format!("(SELECT count(*) FROM u{place}), (SELECT count(*) FROM i{place})")
+        format!("(SELECT pg_catalog.count(*) FROM u{place}), (SELECT pg_catalog.count(*) FROM i{place})")
     });
     let sql = format!("WITH {} SELECT {}", list(parts), list(counted));
+    session.as_shop().await?;
     let row = session.row(&sql, &[]).await?;
+    session.as_ourselves().await?;
     for (number, (place, ..)) in members.iter().enumerate() {
         let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
         let (updated, inserted) = (count(number * 2), count(number * 2 + 1));
@@ -105,22 +107,26 @@ pub(crate) fn settable(target: &Target) -> Vec<usize> {
 pub(crate) fn same_key(target: &Target, a: &str, b: &str) -> String {
     let part = |place: &usize| {
         let detail = &target.relation.columns[*place];
-        let cast = if detail.key_by_text { "::text" } else { "" };
-        format!("{a}.{0}{cast} = {b}.{0}{cast}", detail.ident)
+        let cast = if detail.key_by_text { "::pg_catalog.text" } else { "" };
+        format!("{a}.{0}{cast} OPERATOR(pg_catalog.=) {b}.{0}{cast}", detail.ident)
     };
     target.table.key.iter().map(part).collect::<Vec<_>>().join(" AND ")
 }
 
-/// Whether any of these columns differs between `t` and `s`.
+/// Whether any of these columns differs between `t` and `s`. Not IS DISTINCT FROM, which looks its `=` up along the
+/// search path.
 pub(crate) fn differs(target: &Target, places: &[usize]) -> String {
     let part = |place: &usize| {
         let detail = &target.relation.columns[*place];
         let cast = match detail.sameness {
             Sameness::Equal => "",
-            Sameness::Collated => " COLLATE \"C\"",
-            Sameness::Text => "::text",
+            Sameness::Collated => " COLLATE pg_catalog.\"C\"",
+            Sameness::Text => "::pg_catalog.text",
         };
-        format!("t.{0}{cast} IS DISTINCT FROM s.{0}{cast}", detail.ident)
+        format!(
+            "(t.{0}{cast} OPERATOR(pg_catalog.=) s.{0}{cast}) IS NOT TRUE AND NOT (t.{0} IS NULL AND s.{0} IS NULL)",
+            detail.ident
+        )
     };
     places.iter().map(part).collect::<Vec<_>>().join(" OR ")
 }

@@ -48,9 +48,11 @@ pub(crate) async fn remove(
     let part = |(place, target, stage): &Member<'_>| {
         format!("d{place} AS (DELETE FROM {} AS t WHERE {} RETURNING 1)", target.relation.only(), absent(target, stage))
     };
-    let counted = members.iter().map(|(place, ..)| format!("(SELECT count(*) FROM d{place})"));
+    let counted = members.iter().map(|(place, ..)| format!("(SELECT pg_catalog.count(*) FROM d{place})"));
     let sql = format!("WITH {} SELECT {}", list(members.iter().map(part)), list(counted));
+    session.as_shop().await?;
     let row = session.row(&sql, &[]).await?;
+    session.as_ourselves().await?;
     for (number, (place, ..)) in members.iter().enumerate() {
         counts[*place].deleted = row.get::<_, i64>(number).unsigned_abs();
     }

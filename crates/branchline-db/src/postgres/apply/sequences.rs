@@ -8,7 +8,7 @@
 
 use branchline_core::ports::DatabaseError;
 
-use super::{Load, Target};
+use super::Target;
 use crate::postgres::ident::{Ident, Qualified};
 use crate::postgres::session::Session;
 
@@ -77,10 +77,7 @@ struct Sequence {
 impl Sequence {
     async fn advance(&self, session: &Session, target: &Target, place: usize) -> Result<(), DatabaseError> {
         let column = &target.relation.columns[place].ident;
-        let written = match &target.load {
-            Load::Staged(stage) => stage.clone(),
-            Load::Direct => target.relation.name.to_string(),
-        };
+        let written = target.filled();
         let furthest = if self.increment > 0 { "max" } else { "min" };
         let sql = format!("SELECT {furthest}({column})::int8 FROM {written}");
         let Some(furthest) = session.row(&sql, &[]).await?.get::<_, Option<i64>>(0) else { return Ok(()) };

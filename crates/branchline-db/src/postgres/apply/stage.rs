@@ -38,10 +38,10 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
     session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
 }
 
-/// Tells the planner how much is staged.
-pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
-    let staged = tables.iter().filter_map(Target::staged);
-    let sql: String = staged.map(|name| format!("ANALYZE {name};\n")).collect();
+/// Tells the planner what is in the tables that were just filled: before the merge those that are staged, after it
+/// those that the shop will read in a moment.
+pub(crate) async fn analyse(session: &Session, tables: impl Iterator<Item = &Target>) -> Result<(), DatabaseError> {
+    let sql: String = tables.map(|target| format!("ANALYZE {};\n", target.filled())).collect();
     session.run(&sql).await
 }
 
@@ -122,10 +122,10 @@ impl Staging {
         };
         let target = tables.get(place).filter(|_| self.copied[place] == 0).ok_or_else(out_of_order)?;
         let columns = list(target.places.iter().map(|&place| &target.relation.columns[place].ident));
-        let into = match &target.load {
-            Load::Staged(name) => name.clone(),
-            Load::Direct => target.relation.name.to_string(),
-        };
+        let into = target.filled();
+        if target.load == Load::Direct {
+            session.as_shop().await?;
+        }
         let sink = session.copy_in(&format!("COPY {into} ({columns}) FROM STDIN")).await?;
         let TableColumns { table, summaries } = &self.columns[place];
         let (reader, lines) = (RowReader::new(table, summaries), RowLines::default());
@@ -138,7 +138,7 @@ impl Staging {
         match open.sink.as_mut().finish().await {
             Ok(rows) => {
                 self.copied[open.place] = rows;
-                Ok(())
+                if tables[open.place].load == Load::Direct { session.as_ourselves().await } else { Ok(()) }
             }
             Err(error) => Err(copy_fault(session, &tables[open.place], &error)),
         }

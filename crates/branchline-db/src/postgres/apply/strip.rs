@@ -2,8 +2,8 @@
 //!
 //! Only what a definition in SQL says in full is ever taken off. Left where it is: a foreign key that is not
 //! validated, of a partition, or with triggers somebody switched off; an index in a tablespace, with statistics
-//! targets, of an extension, that backs an exclusion constraint, or that backs a constraint and has storage
-//! parameters. Comments, CLUSTER and REPLICA IDENTITY are put back too.
+//! targets, of an extension, that backs an exclusion constraint, that backs a constraint and has storage
+//! parameters, or in a schema where our role may not create. Comments, CLUSTER and REPLICA IDENTITY are put back too.
 
 use branchline_core::ports::DatabaseError;
 use tokio_postgres::Row;
@@ -30,7 +30,7 @@ const INDEXES: &str = "
     SELECT c.relname::text, k.contype, pg_get_indexdef(i.indexrelid), pg_get_constraintdef(k.oid),
            i.indisclustered, i.indisreplident, i.indisunique,
            obj_description(i.indexrelid, 'pg_class'), obj_description(k.oid, 'pg_constraint'),
-           c.reltablespace = 0 AND i.indisvalid AND i.indisready AND k.contype IS DISTINCT FROM 'x'
+           has_schema_privilege(c.relnamespace, 'CREATE') AND c.reltablespace = 0 AND i.indisvalid AND i.indisready AND k.contype IS DISTINCT FROM 'x'
              AND (k.oid IS NULL OR (c.reloptions IS NULL AND k.conname = c.relname AND k.coninhcount = 0))
              AND NOT EXISTS (SELECT FROM pg_attribute AS a
                               WHERE a.attrelid = i.indexrelid AND coalesce(a.attstattarget, -1) >= 0)

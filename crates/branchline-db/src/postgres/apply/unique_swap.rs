@@ -58,16 +58,17 @@ async fn park_key(
     let column = &target.relation.columns[place].ident;
     let sql = format!(
         "WITH moving AS MATERIALIZED ({moving}),
-              numbered AS MATERIALIZED (SELECT *, row_number() OVER () AS number FROM moving),
+              numbered AS MATERIALIZED (SELECT *, pg_catalog.row_number() OVER () AS number FROM moving),
               parked AS (UPDATE {} AS t SET {column} = {placeholder} FROM numbered AS m WHERE {} RETURNING t.*)
-         SELECT count(*) FROM parked AS t JOIN {stage} AS s ON {} WHERE NOT ({})",
+         SELECT pg_catalog.count(*) FROM parked AS t JOIN {stage} AS s ON {} WHERE NOT ({})",
         target.relation.only(),
         same_key(target, "t", "m"),
         same_key(target, "t", "s"),
         differs(target, &settable(target)),
     );
+    session.as_shop().await?;
     match session.row_raw(&sql, &[]).await {
-        Ok(row) => Ok(row.get::<_, i64>(0).unsigned_abs()),
+        Ok(row) => session.as_ourselves().await.map(|()| row.get::<_, i64>(0).unsigned_abs()),
         // A rule of the table refuses the placeholder.
         Err(error) if error.code().is_some_and(|state| state.code().starts_with("23")) => Err(refused()),
         Err(error) => Err(session.fault(&error)),
@@ -83,7 +84,7 @@ fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String
     let taken = |place: &usize| {
         let column = ident(place);
         // A column that does not travel keeps its value, which the other row then has as well as its own.
-        if written.contains(place) { format!("o.{column} = t.{column}") } else { format!("t.{column} IS NOT NULL") }
+        if written.contains(place) { format!("o.{column} OPERATOR(pg_catalog.=) t.{column}") } else { format!("t.{column} IS NOT NULL") }
     };
     let taken = key.columns.iter().map(taken).collect::<Vec<_>>().join(" AND ");
     let other = format!("EXISTS (SELECT FROM {stage} AS o WHERE {taken} AND NOT ({}))", same_key(target, "t", "o"));
@@ -117,21 +118,23 @@ fn placeholder(target: &Target, stage: &str, key: &UniqueKey) -> Option<(usize, 
     columns.into_iter().filter(|&place| !in_foreign_key(place)).find_map(|place| {
         let detail = &target.relation.columns[place];
         let column = &detail.ident;
-        let below = |unit: &str| {
+        let below = |number: &str| {
             format!(
-                "least((SELECT min({column}) FROM {}), (SELECT min({column}) FROM {stage})) - m.number{unit}",
+                "least((SELECT pg_catalog.min({column}) FROM {}), (SELECT pg_catalog.min({column}) FROM {stage}))
+                   OPERATOR(pg_catalog.-) {number}",
                 target.relation.only(),
             )
         };
         let value = match (&target.table.columns[place].logical_type, detail.limit) {
-            (LogicalType::Text, Limit::None) => "gen_random_uuid()::text".to_owned(),
-            (LogicalType::Text, Limit::Characters(max)) if max >= UUID_CHARACTERS => "gen_random_uuid()::text".to_owned(),
-            (LogicalType::Uuid, _) => "gen_random_uuid()".to_owned(),
-            (LogicalType::Int16, _) => format!("({})::int2", below("")),
-            (LogicalType::Int32, _) => format!("({})::int4", below("")),
-            (LogicalType::Int64 | LogicalType::Decimal(_), _) => below(""),
-            (LogicalType::Date, _) => below("::int4"),
-            (LogicalType::Timestamp | LogicalType::TimestampWithZone, _) => below(" * interval 'PT1S'"),
+            (LogicalType::Text, Limit::None) => "pg_catalog.gen_random_uuid()::pg_catalog.text".to_owned(),
+            (LogicalType::Text, Limit::Characters(max)) if max >= UUID_CHARACTERS => "pg_catalog.gen_random_uuid()::pg_catalog.text".to_owned(),
+            (LogicalType::Uuid, _) => "pg_catalog.gen_random_uuid()".to_owned(),
+            (LogicalType::Int16, _) => format!("({})::pg_catalog.int2", below("m.number")),
+            (LogicalType::Int32, _) => format!("({})::pg_catalog.int4", below("m.number")),
+            (LogicalType::Int64, _) => below("m.number"),
+            (LogicalType::Decimal(_), _) => below("m.number::pg_catalog.numeric"),
+            (LogicalType::Date, _) => below("m.number::pg_catalog.int4"),
+            (LogicalType::Timestamp | LogicalType::TimestampWithZone, _) => below("pg_catalog.make_interval(secs => m.number)"),
             _ => return None,
         };
         Some((place, value))

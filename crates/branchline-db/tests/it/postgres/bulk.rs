@@ -7,7 +7,7 @@ use branchline_testkit::database::{TestBackup, assert_refused, hashes_of, worked
 use super::database::{TestDatabase, open};
 
 /// Rows of a load that counts as large.
-const LARGE: u32 = 25_000;
+const LARGE: u32 = 20_100;
 
 /// Tables with everything that must come back.
 const SHOP: &str = r#"

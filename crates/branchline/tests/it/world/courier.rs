@@ -86,7 +86,7 @@ impl Courier {
 
     /// Uploads bytes under a document's name and signature.
     pub(crate) async fn deliver_bytes(&self, document: &Document, bytes: &[u8]) -> Verdict {
-        match self.upload(document, bytes).await {
+        match self.answer_to(document, bytes).await {
             Err(error) => Verdict::Refused(error),
             Ok(answer) => {
                 let receipt = open_receipt(&answer, self.target.public_key().key_id()).unwrap();
@@ -96,12 +96,12 @@ impl Courier {
         }
     }
 
-    async fn upload(&self, document: &Document, bytes: &[u8]) -> Result<Vec<u8>, LinkError> {
+    /// Uploads bytes, and gives the answer as it came.
+    pub(crate) async fn answer_to(&self, document: &Document, bytes: &[u8]) -> Result<Vec<u8>, LinkError> {
         let offer = Offer {
             backup: document.backup,
             document_bytes: bytes.len() as u64,
             signature: document.signature.clone(),
-            mirror: false,
         };
         let mut offset = match self.link.offer(&offer).await? {
             OfferAnswer::Continue { offset } => offset,

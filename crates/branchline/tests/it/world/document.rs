@@ -12,6 +12,7 @@ use branchline_core::id::{BackupId, Epoch, Generation, Sequence};
 use branchline_core::ports::Signer;
 use branchline_core::signing::SignedKind;
 use branchline_testkit::database::TestBackup;
+use serde_json::Value;
 
 use super::{Home, Server};
 
@@ -98,6 +99,13 @@ impl Draft {
         let metadata = String::from_utf8(write_metadata(&self.metadata).unwrap()).unwrap();
         assert!(metadata.contains(from), "{metadata}");
         self.seal_written(metadata.replacen(from, to, 1), signer)
+    }
+
+    /// Seals it with metadata that were changed as JSON.
+    pub(crate) fn seal_edited(&self, edit: impl FnOnce(&mut Value), signer: &dyn Signer) -> Document {
+        let mut metadata = serde_json::from_slice(&write_metadata(&self.metadata).unwrap()).unwrap();
+        edit(&mut metadata);
+        self.seal_written(serde_json::to_vec(&metadata).unwrap(), signer)
     }
 
     /// Seals metadata of any form.

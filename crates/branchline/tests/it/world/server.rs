@@ -16,7 +16,7 @@ use branchline_net::identity::Identity;
 use branchline_state::{FolderSpool, SqliteState};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shop;
 
@@ -87,7 +87,8 @@ pub(crate) struct Server {
     pub(crate) home: Home,
     pub(crate) shop: Shop,
     pub(crate) node: Arc<Node>,
-    shutdown: CancellationToken,
+    /// Stops it when this goes.
+    shutdown: Option<DropGuard>,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -107,7 +108,7 @@ impl Server {
         let node = build(&home, environment, spool);
         let shutdown = CancellationToken::new();
         let serving = node.start_serving(shutdown.clone()).await.unwrap();
-        Self { home, shop, node, shutdown, serving: Some(serving) }
+        Self { home, shop, node, shutdown: Some(shutdown.drop_guard()), serving: Some(serving) }
     }
 
     /// Stops, and starts again from what is on disk, at the same address.
@@ -124,13 +125,14 @@ impl Server {
         self.stop().await;
         let environment = [&[("BRANCHLINE_LISTEN__ADDRESS", address.as_str())], environment].concat();
         self.node = build(&self.home, &environment, spool);
-        self.shutdown = CancellationToken::new();
-        self.serving = Some(self.node.start_serving(self.shutdown.clone()).await.unwrap());
+        let shutdown = CancellationToken::new();
+        self.serving = Some(self.node.start_serving(shutdown.clone()).await.unwrap());
+        self.shutdown = Some(shutdown.drop_guard());
     }
 
     /// Stops listening, and waits until all that runs has ended.
     pub(crate) async fn stop(&mut self) {
-        self.shutdown.cancel();
+        self.shutdown = None;
         if let Some(serving) = self.serving.take() {
             serving.await.unwrap();
         }
@@ -205,12 +207,6 @@ impl Server {
             Answer::Import(answer) => Ok(answer),
             other => panic!("{other:?}"),
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.shutdown.cancel();
     }
 }
 

@@ -1,0 +1,188 @@
+//! A whole database goes from server to server: what arrives, what is counted, what the receipt says.
+
+use branchline::api::v1::{Answer, Command, SyncCommand};
+use branchline_core::code::Code;
+use branchline_core::ports::Signer;
+use branchline_core::receipt::v1::open_receipt;
+use branchline_testkit::database::Engine;
+
+use crate::world::{Courier, Draft, Home, Server, Shop, counts, delivered, introduce, on_both_engines, pair};
+
+/// Rows of a small shop.
+const SHOP_ROWS: u64 = 10;
+
+async fn store_and_headquarters(store: Engine, headquarters: Engine) -> (Server, Server) {
+    let store = Server::start("STORE-001", Shop::stocked(store).await).await;
+    let headquarters = Server::start("CENTRAL-HQ", Shop::empty(headquarters).await).await;
+    introduce(&store, &headquarters).await;
+    (store, headquarters)
+}
+
+async fn everything_arrives(from: Engine, to: Engine) {
+    let store = Server::start("STORE-001", Shop::stocked(from).await).await;
+    let headquarters = Server::start("CENTRAL-HQ", Shop::empty(to).await).await;
+    pair(&headquarters, &store).await;
+    let outcome = store.sync().await;
+    let receipt = delivered(&outcome);
+    assert_eq!(counts(&receipt), (SHOP_ROWS, 0, 0, 0));
+    assert_eq!((outcome.rows, outcome.sent_bytes), (SHOP_ROWS, outcome.document_bytes));
+    let compared = store.compare(&headquarters).await;
+    assert!(compared.equal && compared.not_shared.is_empty(), "{compared:?}");
+    assert_eq!((compared.rows_here, compared.rows_there, compared.tables.len()), (SHOP_ROWS, SHOP_ROWS, 6));
+    if from == to {
+        assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sqlite_store_arrives_whole_at_a_sqlite_headquarters() {
+    everything_arrives(Engine::Sqlite, Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_store_arrives_whole_at_a_postgres_headquarters() {
+    everything_arrives(Engine::Postgres, Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sqlite_store_arrives_whole_at_a_postgres_headquarters() {
+    everything_arrives(Engine::Sqlite, Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_store_arrives_whole_at_a_sqlite_headquarters() {
+    everything_arrives(Engine::Postgres, Engine::Sqlite).await;
+}
+
+on_both_engines! {
+    rows_that_are_there_already_are_skipped_with_the_warning
+    rows_that_differ_are_updated_and_counted
+    rows_that_the_store_lacks_stay
+    a_backup_that_was_applied_gets_its_first_receipt_again
+    a_receipt_is_found_in_the_ledger_when_the_state_is_lost
+}
+
+async fn rows_that_are_there_already_are_skipped_with_the_warning(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    let first = delivered(&store.sync().await);
+    assert_eq!(first["warnings"].as_array().unwrap().len(), 0);
+    let before = headquarters.shop.hashes().await;
+    let second = delivered(&store.sync().await);
+    assert_eq!(counts(&second), (0, 0, SHOP_ROWS, 0));
+    assert_eq!(second["warnings"][0], "Some records were duplicates and skipped");
+    assert_eq!(second["recordsProcessed"], SHOP_ROWS);
+    assert_eq!(headquarters.shop.hashes().await, before);
+}
+
+async fn rows_that_differ_are_updated_and_counted(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    delivered(&store.sync().await);
+    store.shop.execute("UPDATE products SET price = '1.20' WHERE id = 1").await;
+    store.shop.execute("INSERT INTO products (id, sku, price) VALUES (4, 'C-1', '9.99')").await;
+    headquarters.shop.execute("UPDATE orders SET paid = NULL").await;
+    let receipt = delivered(&store.sync().await);
+    assert_eq!(counts(&receipt), (1, 3, 7, 0));
+    let tables = receipt["tables"].as_array().unwrap();
+    let products = tables.iter().find(|table| table["name"] == "products").unwrap();
+    assert_eq!((&products["inserted"], &products["updated"], &products["unchanged"]), (&1.into(), &1.into(), &2.into()));
+    assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
+}
+
+async fn rows_that_the_store_lacks_stay(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    headquarters.shop.execute("INSERT INTO products (id, sku, price) VALUES (9, 'HQ-9', '5.00')").await;
+    assert_eq!(counts(&delivered(&store.sync().await)), (SHOP_ROWS, 0, 0, 0));
+    assert_eq!(headquarters.shop.query("SELECT sku FROM products WHERE id = 9").await, ["HQ-9"]);
+}
+
+async fn a_backup_that_was_applied_gets_its_first_receipt_again(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    let document = Draft::of(&store, &headquarters.home).await.seal(&store.home.identity);
+    let courier = Courier::new(&store.home.identity, &headquarters);
+    let (receipt, first) = courier.deliver(&document).await.applied();
+    assert_eq!(receipt.totals().inserted, SHOP_ROWS);
+    let before = headquarters.shop.hashes().await;
+    let (_, second) = courier.deliver(&document).await.applied();
+    assert_eq!(second, first);
+    assert_eq!(headquarters.shop.hashes().await, before);
+}
+
+async fn a_receipt_is_found_in_the_ledger_when_the_state_is_lost(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    let document = Draft::of(&store, &headquarters.home).await.seal(&store.home.identity);
+    let (_, first) = Courier::new(&store.home.identity, &headquarters).deliver(&document).await.applied();
+    let before = headquarters.shop.hashes().await;
+    // A new folder, another key: only the database is the same.
+    let home = Home::make("CENTRAL-HQ", &headquarters.shop.url);
+    let reborn = Server::start_with(home, headquarters.shop, &[], |spool| spool).await;
+    reborn.add_peer(&store, store.address()).await;
+    let courier = Courier::new(&store.home.identity, &reborn);
+    let bytes = document.bytes(branchline_core::backup::Codec::Zstd);
+    let again = courier.answer_to(&document, &bytes).await.unwrap();
+    assert_eq!(again, first);
+    assert!(open_receipt(&again, headquarters.home.identity.public_key().key_id()).unwrap().success);
+    assert_eq!(reborn.shop.hashes().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headquarters_sends_to_all_stores_what_they_lack() {
+    let (first, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    let second = Server::start("STORE-002", Shop::empty(Engine::Sqlite).await).await;
+    introduce(&second, &headquarters).await;
+    second.shop.execute("INSERT INTO products (id, sku, price) VALUES (7, 'S2-7', '3.00')").await;
+    delivered(&first.sync().await);
+    delivered(&second.sync().await);
+    let Ok(Answer::Sync(answer)) = headquarters.ask(Command::Sync(SyncCommand::default())).await else { panic!() };
+    let peers: Vec<&str> = answer.peers.iter().map(|outcome| outcome.peer.as_str()).collect();
+    assert_eq!(peers, ["STORE-001", "STORE-002"]);
+    for (outcome, inserted) in answer.peers.iter().zip([1, SHOP_ROWS]) {
+        assert_eq!(counts(&delivered(outcome)), (inserted, 0, SHOP_ROWS + 1 - inserted, 0));
+    }
+    assert_eq!(first.shop.hashes().await, headquarters.shop.hashes().await);
+    assert_eq!(second.shop.hashes().await, headquarters.shop.hashes().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rehearsed_sync_sends_nothing_and_names_what_would_be_refused() {
+    let (store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    store.shop.execute("CREATE TABLE suppliers (id INTEGER PRIMARY KEY); CREATE TABLE log (line TEXT)").await;
+    let before = headquarters.shop.hashes().await;
+    let outcome = store.sync_as(SyncCommand { dry_run: true, ..SyncCommand::default() }).await;
+    assert_eq!((outcome.state.as_str(), outcome.backup), ("planned", None));
+    let obstacle = |table: &str| {
+        let planned = outcome.planned.iter().find(|planned| planned.table == table);
+        planned.unwrap_or_else(|| panic!("{table}")).obstacle.clone()
+    };
+    assert_eq!(obstacle("customers"), None);
+    assert_eq!(obstacle("suppliers").unwrap(), "there is no table suppliers here");
+    assert_eq!(obstacle("log").unwrap(), "stays here: it has no primary key");
+    assert_eq!(headquarters.shop.hashes().await, before);
+    let Ok(Answer::Backups(backups)) = store.ask(Command::BackupsList).await else { panic!() };
+    assert!(backups.waiting.is_empty() && backups.settled.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_has_the_fields_of_the_specification_and_both_sides_keep_it() {
+    let (store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    let outcome = store.sync().await;
+    let receipt = delivered(&outcome);
+    for name in ["success", "serverId", "processedAt", "recordsProcessed", "errors", "warnings", "checksum", "signature"] {
+        assert!(receipt.get(name).is_some(), "{name}");
+    }
+    assert_eq!((&receipt["serverId"], &receipt["sourceServerId"]), (&"CENTRAL-HQ".into(), &"STORE-001".into()));
+    let backup = outcome.backup.unwrap();
+    for server in [&store, &headquarters] {
+        let shown = server.ask(Command::BackupsShow { backup: backup.clone() }).await;
+        let Ok(Answer::Backup(shown)) = shown else { panic!("{shown:?}") };
+        assert_eq!(shown.receipt.as_ref(), Some(&receipt), "{}", server.id());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_without_peers_or_with_an_unknown_one_says_so() {
+    let store = Server::start("STORE-001", Shop::empty(Engine::Sqlite).await).await;
+    let sync = |peer: &str| Command::Sync(SyncCommand { peers: vec![peer.to_owned()], ..SyncCommand::default() });
+    crate::world::refused(store.ask(Command::Sync(SyncCommand::default())).await, Code::PEER_UNKNOWN);
+    crate::world::refused(store.ask(sync("STORE-009")).await, Code::PEER_UNKNOWN);
+    crate::world::refused(store.ask(sync("../STORE")).await, Code::ID_INVALID);
+}
