@@ -21,7 +21,9 @@ use branchline_core::schema::TableName;
 
 pub use fault::{Place, SettingsFault};
 pub use home::{default_config_file, default_home};
-pub use sources::{FlagSetting, Origin, ShownSetting, Sources, absolute_database_url, load, load_with_origins};
+pub use sources::{
+    FlagSetting, Origin, ShownSetting, Sources, absolute_database_url, load, load_with_origins,
+};
 pub use template::{Template, expose_template};
 
 /// Everything that a node needs to know before it starts.

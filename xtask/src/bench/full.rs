@@ -70,8 +70,8 @@ pub(super) fn run(size: &Size) -> Result<(), Failure> {
     let (mut own, mut write, mut peer) = (Series::default(), Series::default(), Series::default());
     for run in 1..=size.runs {
         own.add(bench.ours(Right::Own)?);
-        write.add(bench.ours(Right::Write)?);
         peer.seconds.push(bench.peer()?);
+        write.add(bench.ours(Right::Write)?);
         size.say(&format!(
             "run {run}: ours {:.2} s, ours write only {:.2} s, dump and restore {:.2} s",
             last(&own.seconds),
@@ -117,10 +117,10 @@ impl Bench<'_> {
         Ok(took.as_secs_f64())
     }
 
-    /// The target: the source's schema, no rows.
+    /// The target: the source's schema without the ledger, no rows.
     fn make_target(&self, right: Right) -> Result<(), Failure> {
         create(self.cluster, TARGET)?;
-        let script = r#"set -o pipefail; "$1" -s "$2" | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
+        let script = r#"set -o pipefail; "$1" -s -N branchline "$2" | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
         let mut pipe = Command::new("bash");
         pipe.args(["-c", script, "bash"])
             .arg(self.cluster.client("pg_dump"))

@@ -112,7 +112,7 @@ impl PostgresApply {
 
     async fn merge_all(&mut self) -> Result<MergeReport, DatabaseError> {
         self.staging.finish(&self.session, &self.tables).await?;
-        stage::analyse(&self.session, self.tables.iter().filter(|target| target.load != Load::Direct)).await?;
+        stage::analyse(&self.session, &self.tables).await?;
         self.stages.end("stage");
         // tidy: allow(clock): it measures how long locks were held, and decides nothing
         self.locked_since.get_or_insert_with(Instant::now);
@@ -125,7 +125,6 @@ impl PostgresApply {
         self.bulk.restore_foreign_keys(&self.session).await?;
         self.stages.end("foreign keys");
         sequences::advance(&self.session, &self.tables).await?;
-        stage::analyse(&self.session, self.tables.iter().filter(|target| target.load == Load::Direct)).await?;
         self.stages.end("sequences");
         let checked_by_join = self.bulk.took_foreign_keys_off();
         Ok(MergeReport {

@@ -10,13 +10,17 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::done::Failure;
 use super::output::Output;
-use super::{backups, compare, completions, config, demo, explain, init, invite, join, peers, serve, sync, tables};
+use super::{
+    backups, compare, completions, config, demo, explain, init, invite, join, peers, serve, sync, tables,
+};
 use crate::api::v1::Problem;
 
 /// Keeps a group of shops and their head office in step, straight from server to server.
 #[derive(Debug, Parser)]
 #[command(name = "branchline", version, arg_required_else_help = true, max_term_width = 80)]
-#[command(after_help = "First steps:  branchline demo     or     branchline init --id STORE-001 --database URL")]
+#[command(
+    after_help = "First steps:  branchline demo     or     branchline init --id STORE-001 --database URL"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: GlobalArguments,
@@ -118,7 +122,8 @@ const USAGE_SCHEMA: &str = "branchline.usage/1";
 /// Answers a command line that is a question (`--help`, `--version`) or cannot be understood.
 pub(crate) fn answer_error(error: &clap::Error, raw: &[OsString]) -> ExitCode {
     let asks = |flag: &str| raw.iter().any(|argument| argument == flag);
-    let global = GlobalArguments { json: asks("--json"), no_color: asks("--no-color"), ..GlobalArguments::default() };
+    let global =
+        GlobalArguments { json: asks("--json"), no_color: asks("--no-color"), ..GlobalArguments::default() };
     let output = Output::new(&global);
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -84,8 +84,11 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Done, Failure> 
 
 /// A running `serve` stands in another folder than this command.
 fn absolute(path: &Path) -> Result<String, Failure> {
-    let absolute = std::path::absolute(path).map_err(|error| Failure::internal(format!("{}: {error}", path.display())))?;
-    let text = absolute.to_str().ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display()), "rename it"));
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Failure::internal(format!("{}: {error}", path.display())))?;
+    let text = absolute
+        .to_str()
+        .ok_or_else(|| Failure::usage(format!("{} is not UTF-8", path.display()), "rename it"));
     text.map(str::to_owned)
 }
 
@@ -98,14 +101,23 @@ async fn list(session: &Session) -> Result<Done, Failure> {
     }
     let mut said = String::new();
     if !backups.waiting.is_empty() {
-        said.push_str(&format!("Waiting to be sent, safe on this disk:\n{}\n", outbox_table(&backups.waiting)));
+        said.push_str(&format!(
+            "Waiting to be sent, safe on this disk:\n{}\n",
+            outbox_table(&backups.waiting)
+        ));
     }
     if !backups.settled.is_empty() {
         let now = now();
         let rows = backups.settled.iter().map(|backup| {
-            let verdict = if backup.success { "applied" } else { "NOT applied" };
+            let verdict = if backup.success { "applied" } else { "refused" };
             let path = format!("{} > {}", backup.source, backup.server);
-            [path, text::number(backup.rows), verdict.to_owned(), text::ago(&backup.processed_at, now), backup.backup.clone()]
+            [
+                path,
+                text::number(backup.rows),
+                verdict.to_owned(),
+                text::ago(&backup.processed_at, now),
+                backup.backup.clone(),
+            ]
         });
         said.push_str(&text::table(["from > to", "rows", "", "when", "backup"], rows));
     }
@@ -124,7 +136,14 @@ fn described(backup: &BackupAnswer) -> String {
         ("from", backup.source.clone()),
         ("to", backup.server.clone()),
         ("answered", text::time(&backup.processed_at, now())),
-        ("outcome", if backup.success { "applied".to_owned() } else { "NOT applied; nothing was changed there".to_owned() }),
+        (
+            "outcome",
+            if backup.success {
+                "applied".to_owned()
+            } else {
+                "NOT applied; nothing was changed there".to_owned()
+            },
+        ),
         ("rows", text::number(backup.rows)),
     ];
     lines.extend(receipt_counts(backup.receipt.as_ref()).map(|counts| ("of these", counts)));
@@ -134,10 +153,15 @@ fn described(backup: &BackupAnswer) -> String {
 /// `12 new, 3 changed, 40 equal, 0 removed`, of a receipt.
 fn receipt_counts(receipt: Option<&serde_json::Value>) -> Option<String> {
     let receipt = receipt?;
-    let counts = [("inserted", "new"), ("updated", "changed"), ("unchanged", "equal"), ("deleted", "removed")];
-    let counted = |(name, word): (&str, &str)| Some(format!("{} {word}", text::number(receipt.get(name)?.as_u64()?)));
+    let counts =
+        [("inserted", "new"), ("updated", "changed"), ("unchanged", "equal"), ("deleted", "removed")];
+    let counted = |(name, word)| Some(format!("{} {word}", text::number(count_of(Some(receipt), name)?)));
     let counts: Option<Vec<String>> = counts.into_iter().map(counted).collect();
     counts.map(|counts| counts.join(", "))
+}
+
+fn count_of(receipt: Option<&serde_json::Value>, name: &str) -> Option<u64> {
+    receipt?.get(name)?.as_u64()
 }
 
 /// What a file says of itself.
@@ -151,7 +175,8 @@ pub(super) fn described_file(file: &FileAnswer) -> String {
         ["table", "rows"],
         file.tables.iter().map(|table| [table.table.clone(), text::number(table.rows)]),
     );
-    let compressed = format!("{} ({} of data)", text::bytes(file.document_bytes), text::bytes(file.data_bytes));
+    let compressed =
+        format!("{} ({} of data)", text::bytes(file.document_bytes), text::bytes(file.data_bytes));
     let lines = [
         ("file", file.path.clone()),
         ("backup", format!("{}, {}", file.backup, file.backup_type)),
@@ -170,39 +195,70 @@ async fn export(command: Command, session: &Session) -> Result<Done, Failure> {
     let Reply { answer, data, .. } = session.change(command).await?;
     let Answer::File(file) = answer else { return Err(Failure::unexpected_answer()) };
     session.output.end_progress();
-    Ok(Done::new(data, described_file(&file)).next(format!("branchline backups import FILE   # on {}", file.target)))
+    Ok(Done::new(data, described_file(&file))
+        .next(format!("branchline backups import FILE   # on {}", file.target)))
 }
 
 async fn import(path: String, dry_run: bool, mirror: bool, session: &Session) -> Result<Done, Failure> {
+    let command = |dry_run| Command::BackupsImport { path: path.clone(), dry_run, mirror };
     if mirror && !dry_run {
         confirm::can_ask(session, "import --mirror removes rows here, so it")?;
-        if !session.global.yes {
-            let rehearsal = Command::BackupsImport { path: path.clone(), dry_run: true, mirror };
-            let Reply { answer, .. } = session.change(rehearsal).await?;
-            let Answer::Import(planned) = answer else { return Err(Failure::unexpected_answer()) };
-            session.output.end_progress();
-            session.output.note(&imported(&planned));
-            let what = "Rows of these tables that the backup does not hold will be removed here.";
-            confirm::ask(session, what, &planned.file.source).await?;
-        }
+        let planned = ask_import(command(true), session).await?.0;
+        let removed = count_of(planned.receipt.as_ref(), "deleted").unwrap_or_default();
+        let what = format!("{} not in the backup will be removed here.", text::count(removed, "row", "rows"));
+        session.output.note(&format!("{what}\n"));
+        confirm::ask(session, &what, &planned.file.source).await?;
     }
-    let Reply { answer, data, .. } = session.change(Command::BackupsImport { path: path.clone(), dry_run, mirror }).await?;
-    let Answer::Import(import) = answer else { return Err(Failure::unexpected_answer()) };
-    session.output.end_progress();
-    let done = Done::new(data, imported(&import));
+    let (import, data) = ask_import(command(dry_run), session).await?;
+    let mut done = Done::new(data, imported(&import, dry_run));
+    if refused(&import) {
+        done.exit_code = 1;
+    }
     Ok(match &import.receipt_path {
-        Some(receipt) => done.next(format!("branchline backups import {receipt}   # on {}", import.file.source)),
+        Some(receipt) => {
+            done.next(format!("branchline backups import {receipt}   # on {}", import.file.source))
+        }
         None if dry_run => done.next(format!("branchline backups import {path}")),
         None => done.next("branchline backups list"),
     })
 }
 
-fn imported(import: &ImportAnswer) -> String {
-    let mut said = described_file(&import.file);
-    match (&import.receipt, receipt_counts(import.receipt.as_ref())) {
-        (Some(_), Some(counts)) => said.push_str(&format!("\nApplied: {counts}\n")),
-        (Some(_), None) => said.push_str("\nApplied.\n"),
-        (None, _) => said.push_str("\nNothing was written.\n"),
+async fn ask_import(
+    command: Command,
+    session: &Session,
+) -> Result<(ImportAnswer, serde_json::Value), Failure> {
+    let Reply { answer, data, .. } = session.change(command).await?;
+    let Answer::Import(import) = answer else { return Err(Failure::unexpected_answer()) };
+    session.output.end_progress();
+    Ok((import, data))
+}
+
+fn refused(import: &ImportAnswer) -> bool {
+    let success = import.receipt.as_ref().and_then(|receipt| receipt.get("success")?.as_bool());
+    success == Some(false)
+}
+
+fn imported(import: &ImportAnswer, dry_run: bool) -> String {
+    let counts = receipt_counts(import.receipt.as_ref()).unwrap_or_default();
+    let is_receipt = !dry_run && import.receipt_path.is_none();
+    if is_receipt {
+        let verdict = if refused(import) { "refused" } else { "applied" };
+        return format!(
+            "The receipt of {} for backup {}: {verdict}, {counts}\n",
+            import.file.target, import.file.backup
+        );
+    }
+    let verdict = match (dry_run, refused(import)) {
+        (true, true) => "It would be refused; nothing was written.".to_owned(),
+        (true, false) => format!("It would be applied: {counts}; nothing was written."),
+        (false, true) => "Refused; nothing was changed.".to_owned(),
+        (false, false) => format!("Applied: {counts}"),
+    };
+    let mut said = format!("{}\n{verdict}\n", described_file(&import.file));
+    let errors = import.receipt.as_ref().and_then(|receipt| receipt.get("errors")?.as_array());
+    for error in errors.into_iter().flatten() {
+        let member = |name: &str| error.get(name).and_then(|text| text.as_str()).unwrap_or_default();
+        said.push_str(&format!("! {}  {}\n", member("code"), member("message")));
     }
     said
 }

@@ -39,7 +39,15 @@ fn described(compared: &CompareAnswer) -> String {
         let verdict = if table.equal { "equal" } else { "DIFFERENT" };
         let counts = [table.missing_here, table.missing_there, table.different].map(text::number);
         let [here, there, different] = counts;
-        [table.table.clone(), text::number(table.rows_here), text::number(table.rows_there), here, there, different, verdict.to_owned()]
+        [
+            table.table.clone(),
+            text::number(table.rows_here),
+            text::number(table.rows_there),
+            here,
+            there,
+            different,
+            verdict.to_owned(),
+        ]
     });
     let head = ["table", "rows here", "there", "missing here", "missing there", "different", ""];
     let mut said = text::table(head, rows);

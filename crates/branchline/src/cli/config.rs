@@ -41,7 +41,8 @@ pub(crate) fn run(verb: &Verb, session: &Session) -> Result<Done, Failure> {
         Verb::Show { origin } => {
             let data = json::of_settings(&shown);
             let said = if *origin {
-                let rows = shown.into_iter().map(|line| [line.key.to_owned(), line.value, line.origin.short()]);
+                let rows =
+                    shown.into_iter().map(|line| [line.key.to_owned(), line.value, line.origin.short()]);
                 format!("{}\n\n{}", file.display(), text::table(["key", "value", "from"], rows))
             } else {
                 text::pairs(shown.into_iter().map(|line| (line.key, line.value)))

@@ -16,20 +16,23 @@ pub(crate) fn can_ask(session: &Session, what: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("{what} needs a yes, and nobody can be asked here"), "add --yes"))
 }
 
-/// Asks for `expected` to be typed, unless `--yes` was.
+/// Asks for `expected` to be typed, unless `--yes` was. What will be done was said already.
 pub(crate) async fn ask(session: &Session, what: &str, expected: &str) -> Result<(), Failure> {
     if session.global.yes {
         return Ok(());
     }
     can_ask(session, what)?;
     session.output.end_progress();
-    session.output.note(&format!("{what}\nType {expected} to go on: "));
+    session.output.note(&format!("Type {expected} to go on: "));
     // On a thread of its own, so that Ctrl-C is heard while it waits.
     let answer = tokio::task::spawn_blocking(read_line).await.unwrap_or_default();
     if answer.trim() == expected {
         return Ok(());
     }
-    Err(Failure::usage(format!("{expected} was not typed, so nothing was done"), "run it again, or add --yes"))
+    Err(Failure::usage(
+        format!("{expected} was not typed, so nothing was done"),
+        "run it again, or add --yes",
+    ))
 }
 
 fn read_line() -> String {

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
-    let database = if arguments.database == "postgres" { DemoDatabase::Postgres } else { DemoDatabase::Sqlite };
+    let database =
+        if arguments.database == "postgres" { DemoDatabase::Postgres } else { DemoDatabase::Sqlite };
     let options = DemoOptions { keep: arguments.keep, database };
     let answer = Box::pin(crate::demo::run(options, stages(session))).await?;
     let mut said = String::from("\n");

@@ -61,8 +61,9 @@ impl Failure {
     }
 
     pub(crate) fn interrupted(signal: Signal) -> Self {
-        let problem = Problem::new(Code::INTERRUPTED, format!("stopped by {}", signal.name()))
-            .with_data("Nothing was left half done: what was queued waits, what was being applied was taken back.");
+        let problem = Problem::new(Code::INTERRUPTED, format!("stopped by {}", signal.name())).with_data(
+            "Nothing was left half done: what was queued waits, what was being applied was taken back.",
+        );
         Self { exit_code: Some(signal.exit_code()), ..Self::from(problem) }
     }
 

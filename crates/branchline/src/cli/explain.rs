@@ -19,7 +19,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Done, Failure> {
         let rows = CODES.iter().map(|entry| [entry.code.to_string(), entry.meaning.to_owned()]);
         return Ok(Done::new(data, text::table(["code", "meaning"], rows)).next("branchline explain CODE"));
     };
-    let unknown = || Failure::usage(format!("{code} is not one of our codes"), "branchline explain  lists them all");
+    let unknown =
+        || Failure::usage(format!("{code} is not one of our codes"), "branchline explain  lists them all");
     let entry = find(code).ok_or_else(unknown)?;
     Ok(Done::new(json::of_code(entry), described(entry)))
 }

@@ -75,7 +75,10 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     let anywhere = format!("0.0.0.0:{PORT_DEFAULT}");
     let listen = arguments.listen.as_deref().unwrap_or(&anywhere);
     if !listen.is_empty() && listen.parse::<std::net::SocketAddr>().is_err() {
-        return Err(Failure::usage(format!("{listen} is not an IP and a port"), "for example  --listen 0.0.0.0:8443"));
+        return Err(Failure::usage(
+            format!("{listen} is not an IP and a port"),
+            "for example  --listen 0.0.0.0:8443",
+        ));
     }
     let (home, config_file) = (session.home()?, session.config_file()?);
     let new = NewServer {
@@ -96,7 +99,8 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
         ("home", home.display().to_string()),
         ("settings", config_file.display().to_string()),
     ];
-    let said = format!("The server is made. Its key never leaves {}.\n\n{}", home.display(), text::pairs(lines));
+    let said =
+        format!("The server is made. Its key never leaves {}.\n\n{}", home.display(), text::pairs(lines));
     Ok(Done::new(json::of(&answer), said)
         .next("branchline tables   # which of them can sync")
         .next("branchline invite ID --address HOST:PORT   # then  branchline serve")
@@ -156,7 +160,9 @@ fn restrict(_: &Path) -> std::io::Result<()> {
 
 fn make_identity(home: &Path) -> Result<Identity, Problem> {
     let folder = home.join("keys");
-    std::fs::create_dir_all(&folder).and_then(|()| restrict(&folder)).map_err(|error| unwritable(&folder, &error))?;
+    std::fs::create_dir_all(&folder)
+        .and_then(|()| restrict(&folder))
+        .map_err(|error| unwritable(&folder, &error))?;
     let file = folder.join("identity.pem");
     if file.try_exists().unwrap_or(false) {
         return Ok(Identity::load(&file)?);

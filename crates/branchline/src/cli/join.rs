@@ -19,9 +19,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
     // A typing error is told before anything is opened or dialled.
     arguments.invitation.parse::<Invitation>().map_err(|error: InvitationError| {
-        Problem::new(Code::INVITATION_MISTYPED, error.to_string()).with_data("Nothing was changed on either server.")
+        Problem::new(Code::INVITATION_MISTYPED, error.to_string())
+            .with_data("Nothing was changed on either server.")
     })?;
-    let Reply { answer, data, .. } = session.change(Command::Join { invitation: arguments.invitation }).await?;
+    let Reply { answer, data, .. } =
+        session.change(Command::Join { invitation: arguments.invitation }).await?;
     let Answer::Join(joined) = answer else { return Err(Failure::unexpected_answer()) };
     let lines = [
         ("peer", format!("{} ({})", joined.peer, joined.name)),

@@ -8,9 +8,9 @@ use std::io::{self, IsTerminal, Write};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Compact, Format, FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::FmtContext;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::arguments::Verb;
@@ -21,7 +21,8 @@ use super::run::Session;
 /// Starts logging, once a process.
 pub(crate) fn start(session: &Session, verb: &Verb) -> Result<(), Failure> {
     let filter = EnvFilter::builder().parse_lossy(directives(session, verb));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter(session.output.clone()));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(LogWriter(session.output.clone()));
     let started = if io::stderr().is_terminal() {
         builder.compact().with_ansi(session.output.has_colour()).with_target(false).try_init()
     } else if is_journal() {
@@ -96,7 +97,12 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let gravity = match *event.metadata().level() {
             Level::ERROR => 3,
             Level::WARN => 4,

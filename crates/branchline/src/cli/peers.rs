@@ -149,6 +149,7 @@ async fn remove(peer: String, session: &Session) -> Result<Done, Failure> {
             text::count(waiting, "backup that waits", "backups that wait")
         ),
     };
+    session.output.note(&format!("{what}\n"));
     confirm::ask(session, &what, &known.id).await?;
     // What undoes it.
     let address: String = known.addresses.iter().map(|address| format!(" --address {address}")).collect();
@@ -206,7 +207,9 @@ async fn ping(peer: String, session: &Session) -> Result<Done, Failure> {
     /// A clock that is further off is worth a word.
     const CLOCK_NAMED_MILLIS: u64 = 2_000;
     let Reply { answer, data, .. } = session.read(Command::PeersPing { peer }).await?;
-    let Answer::Ping(PingAnswer { peer, path, millis, producer, protocol, clock_ahead_millis, tables }) = answer else {
+    let Answer::Ping(PingAnswer { peer, path, millis, producer, protocol, clock_ahead_millis, tables }) =
+        answer
+    else {
         return Err(Failure::unexpected_answer());
     };
     let off = clock_ahead_millis.unsigned_abs();

@@ -18,8 +18,14 @@ pub(crate) fn failure(failure: &Failure, colour: bool) -> String {
     if failure.faults.is_empty() {
         return problem_text(problem, colour);
     }
-    let faults: Vec<String> = failure.faults.iter().map(|fault| indent(&clean(&fault.to_string()), 2)).collect();
-    format!("{}{}\n  help: check again with  {}\n", head(problem, colour), faults.join("\n"), clean(&problem.help))
+    let faults: Vec<String> =
+        failure.faults.iter().map(|fault| indent(&clean(&fault.to_string()), 2)).collect();
+    format!(
+        "{}{}\n  help: check again with  {}\n",
+        head(problem, colour),
+        faults.join("\n"),
+        clean(&problem.help)
+    )
 }
 
 /// One problem of several, or the only one.

@@ -43,7 +43,8 @@ impl Session {
 
     pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
         let home = self.global.home.clone().or_else(default_home);
-        let home = home.ok_or_else(|| Failure::usage("no home folder is known", "say where it is: --home FOLDER"))?;
+        let home =
+            home.ok_or_else(|| Failure::usage("no home folder is known", "say where it is: --home FOLDER"))?;
         std::path::absolute(&home).map_err(|error| Failure::internal(format!("{}: {error}", home.display())))
     }
 
@@ -66,7 +67,8 @@ impl Session {
     ) -> Result<(Settings, Vec<ShownSetting>), Failure> {
         let (home, config_file) = (self.home()?, self.config_file()?);
         if !config_file.try_exists().unwrap_or(true) {
-            let message = format!("there is no server in {}: {} is not there", home.display(), config_file.display());
+            let message =
+                format!("there is no server in {}: {} is not there", home.display(), config_file.display());
             return Err(Problem::new(Code::NOT_INITIALISED, message).into());
         }
         let environment = std::env::vars_os()

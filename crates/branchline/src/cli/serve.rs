@@ -73,7 +73,11 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
 }
 
 /// Whichever of the two ends takes the other along.
-async fn serve_both(node: Arc<Node>, socket: ControlSocket, shutdown: CancellationToken) -> Result<(), Problem> {
+async fn serve_both(
+    node: Arc<Node>,
+    socket: ControlSocket,
+    shutdown: CancellationToken,
+) -> Result<(), Problem> {
     let _last = shutdown.clone().drop_guard();
     let peers = async {
         let outcome = node.serve(shutdown.clone()).await;

@@ -31,7 +31,8 @@ impl Signal {
 #[cfg(unix)]
 pub(crate) async fn first() -> Signal {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         tracing::warn!("signals cannot be watched, so this can only be killed");
         return std::future::pending().await;

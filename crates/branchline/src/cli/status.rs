@@ -36,7 +36,11 @@ fn described(status: &StatusAnswer) -> String {
         (None, true) => "nowhere".to_owned(),
         (None, false) => "no: serve is not running".to_owned(),
     };
-    let named = if status.name == status.server { status.server.clone() } else { format!("{} ({})", status.server, status.name) };
+    let named = if status.name == status.server {
+        status.server.clone()
+    } else {
+        format!("{} ({})", status.server, status.name)
+    };
     let mut lines = vec![
         ("server", format!("{named}, {}", status.producer)),
         ("listens", listening),
@@ -44,7 +48,10 @@ fn described(status: &StatusAnswer) -> String {
         ("disk", format!("{} free", text::bytes(status.disk_free_bytes))),
     ];
     if status.invitations_open > 0 {
-        lines.push(("invited", text::count(status.invitations_open, "invitation is open", "invitations are open")));
+        lines.push((
+            "invited",
+            text::count(status.invitations_open, "invitation is open", "invitations are open"),
+        ));
     }
     let mut said = text::pairs(lines);
     said.push('\n');
@@ -75,13 +82,15 @@ fn described(status: &StatusAnswer) -> String {
 pub(super) fn outbox_table(outbox: &[OutboxAnswer]) -> String {
     let now = now();
     let rows = outbox.iter().map(|entry| {
-        let last = entry.last_error.clone().unwrap_or_else(|| "not tried yet".to_owned());
+        // Its code; the whole is in the warning.
+        let last = entry.last_error.as_ref().and_then(|error| error.split_whitespace().next());
+        let tries = text::count(entry.attempts.into(), "try", "tries");
         [
             entry.peer.clone(),
             text::number(entry.rows),
             text::bytes(entry.document_bytes),
             text::ago(&entry.created_at, now),
-            format!("{} tries: {last}", entry.attempts),
+            last.map_or_else(|| "not tried yet".to_owned(), |code| format!("{tries}: {code}")),
             entry.backup.clone(),
         ]
     });

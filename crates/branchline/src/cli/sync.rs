@@ -35,7 +35,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
     if arguments.backup_type != "full" {
         let message = match arguments.backup_type.as_str() {
-            known @ ("incremental" | "daily_transactions") => format!("backups of type {known} are not made yet"),
+            known @ ("incremental" | "daily_transactions") => {
+                format!("backups of type {known} are not made yet")
+            }
             other => format!("{other} is not a type of backup"),
         };
         return Err(Failure::usage(message, "branchline sync --type full"));
@@ -55,19 +57,19 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     Ok(done)
 }
 
-/// Shows the plan, then asks for each peer's id.
+/// Says how many rows would go before any does, then asks for each peer's id.
 async fn confirm_mirror(command: &SyncCommand, session: &Session) -> Result<(), Failure> {
     confirm::can_ask(session, "sync --mirror removes rows at the peers, so it")?;
-    if session.global.yes {
-        return Ok(());
-    }
     let rehearsal = SyncCommand { dry_run: true, ..command.clone() };
     let Reply { answer, .. } = session.change(Command::Sync(rehearsal)).await?;
     let Answer::Sync(planned) = answer else { return Err(Failure::unexpected_answer()) };
     session.output.end_progress();
-    session.output.note(&described(&planned, false));
     for peer in &planned.peers {
-        let what = format!("{} will remove the rows of these tables that are not in this database.", peer.peer);
+        session.output.note(&described_peer(peer));
+        let removed: u64 = peer.planned.iter().filter_map(|table| table.removed).sum();
+        let rows = text::count(removed, "row that is", "rows that are");
+        let what = format!("{} will remove {rows} not in this database.", peer.peer);
+        session.output.note(&format!("{what}\n"));
         confirm::ask(session, &what, &peer.peer).await?;
     }
     Ok(())
@@ -129,12 +131,10 @@ fn delivered(peer: &SyncOutcome) -> String {
     let path = peer.path.as_ref().map(|path| format!(" by {path}")).unwrap_or_default();
     let rows = text::count(peer.rows, "row", "rows");
     let resumed = if peer.resumed { "; it had waited" } else { "" };
-    let mut said = format!(
-        "{}  delivered: {rows}, {sent} sent{path} in {}{resumed}\n",
-        peer.peer,
-        text::millis(total)
-    );
-    let counts = [("inserted", "new"), ("updated", "changed"), ("unchanged", "equal"), ("deleted", "removed")];
+    let mut said =
+        format!("{}  delivered: {rows}, {sent} sent{path} in {}{resumed}\n", peer.peer, text::millis(total));
+    let counts =
+        [("inserted", "new"), ("updated", "changed"), ("unchanged", "equal"), ("deleted", "removed")];
     let counts: Vec<String> = counts
         .into_iter()
         .filter_map(|(name, word)| of_receipt(name).map(|count| format!("{} {word}", text::number(count))))
@@ -152,22 +152,37 @@ fn delivered(peer: &SyncOutcome) -> String {
 fn planned(peer: &SyncOutcome) -> String {
     let sent = peer.planned.iter().filter(|table| table.obstacle.is_none()).count();
     let rows = peer.planned.iter().map(|table| {
-        let verdict = table.obstacle.clone().unwrap_or_else(|| "sent".to_owned());
+        let verdict = match (&table.obstacle, table.removed) {
+            (Some(obstacle), _) => obstacle.clone(),
+            (None, Some(removed)) => {
+                format!("sent; {} removed there", text::count(removed, "row is", "rows are"))
+            }
+            (None, None) => "sent".to_owned(),
+        };
         [table.table.clone(), format!("~{}", text::number(table.rows)), verdict]
     });
     let listed = text::indent(&text::table(["table", "rows", ""], rows), 2);
     let tables = text::count(sent as u64, "table", "tables");
     let wait = if peer.resumed { "\n  A backup waits already and would be sent first." } else { "" };
-    format!("{}  would get {tables}, about {}\n{listed}{wait}\n", peer.peer, text::count(peer.rows, "row", "rows"))
+    format!(
+        "{}  would get {tables}, about {}\n{listed}{wait}\n",
+        peer.peer,
+        text::count(peer.rows, "row", "rows")
+    )
 }
 
 fn next(answer: &SyncAnswer, dry_run: bool) -> Vec<String> {
-    let one = |wanted: fn(&SyncOutcome) -> bool| answer.peers.iter().find(|peer| wanted(peer)).map(|peer| &peer.peer);
+    let one = |wanted: fn(&SyncOutcome) -> bool| {
+        answer.peers.iter().find(|peer| wanted(peer)).map(|peer| &peer.peer)
+    };
     if dry_run {
         return one(|peer| !failed(peer)).map(|peer| format!("branchline sync {peer}")).into_iter().collect();
     }
     let mut next = Vec::new();
-    next.extend(one(|peer| peer.state == "delivered").map(|peer| format!("branchline compare {peer}   # proves that both are equal")));
+    next.extend(
+        one(|peer| peer.state == "delivered")
+            .map(|peer| format!("branchline compare {peer}   # proves that both are equal")),
+    );
     next.extend(one(|peer| peer.state == "waiting").map(|peer| format!("branchline peers ping {peer}")));
     if next.is_empty() {
         next.push("branchline status".to_owned());
@@ -206,7 +221,9 @@ mod tests {
         let (done, waits) = (outcome("delivered", None), outcome("waiting", Some(Code::UNREACHABLE)));
         let refused = outcome("refused", Some(Code::SIGNATURE_INVALID));
         let unheld = outcome("refused", Some(Code::TYPE_NOT_HELD));
-        let code = |peers: &[&SyncOutcome]| exit_code(&SyncAnswer { peers: peers.iter().copied().cloned().collect() });
+        let code = |peers: &[&SyncOutcome]| {
+            exit_code(&SyncAnswer { peers: peers.iter().copied().cloned().collect() })
+        };
         assert_eq!(code(&[]), 0);
         assert_eq!(code(&[&done, &done]), 0);
         assert_eq!(code(&[&done, &waits]), 3);

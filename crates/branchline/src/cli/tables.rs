@@ -20,7 +20,8 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     let Answer::Tables(tables) = answer else { return Err(Failure::unexpected_answer()) };
     if let Some(name) = &arguments.table {
         let table = tables.tables.iter().find(|table| table.name == *name).ok_or_else(|| {
-            Problem::new(Code::NOT_FOUND, format!("the database has no table {name}")).with_help("branchline tables")
+            Problem::new(Code::NOT_FOUND, format!("the database has no table {name}"))
+                .with_help("branchline tables")
         })?;
         return Ok(Done::new(super::json::of(table), one(table)));
     }
@@ -34,7 +35,12 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
             None => "yes".to_owned(),
             Some(reason) => format!("no: {reason}"),
         };
-        [table.name.clone(), format!("~{}", text::number(table.rows_estimated)), table.key.join(", "), verdict]
+        [
+            table.name.clone(),
+            format!("~{}", text::number(table.rows_estimated)),
+            table.key.join(", "),
+            verdict,
+        ]
     });
     let listed = text::table(["table", "rows", "key", "syncs"], rows);
     let said = format!(
@@ -50,9 +56,11 @@ fn one(table: &TableAnswer) -> String {
     let rows = table.columns.iter().map(|column| {
         let key = if table.key.contains(&column.name) { "key" } else { "" };
         let generated = if column.generated { "computed, not written" } else { "" };
-        let remark = [key, generated].into_iter().filter(|remark| !remark.is_empty()).collect::<Vec<_>>().join(", ");
+        let remark =
+            [key, generated].into_iter().filter(|remark| !remark.is_empty()).collect::<Vec<_>>().join(", ");
         [column.name.clone(), column.native_type.clone(), column.logical_type.clone(), remark]
     });
-    let verdict = table.reason.as_ref().map_or_else(|| "syncs".to_owned(), |reason| format!("does not sync: {reason}"));
+    let verdict =
+        table.reason.as_ref().map_or_else(|| "syncs".to_owned(), |reason| format!("does not sync: {reason}"));
     format!("{} {verdict}\n\n{}", table.name, text::table(["column", "type", "travels as", ""], rows))
 }

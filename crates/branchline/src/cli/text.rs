@@ -11,7 +11,8 @@ const COLUMNS: u16 = 80;
 
 /// Whether a terminal might obey that character: controls but the line end, and what turns the direction of text.
 pub(crate) fn is_unsafe(character: char) -> bool {
-    let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (character.is_control() && character != '\n')
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn count(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 
-/// `512 B`, `1.3 MB`.
+/// `512 B`, `1.3 MB`; never more than there is.
 pub(crate) fn bytes(value: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
     if value < 1_000 {
@@ -52,7 +53,7 @@ pub(crate) fn bytes(value: u64) -> String {
     }
     let mut scaled = value;
     let mut unit = 0;
-    while scaled >= 999_950 && unit + 1 < UNITS.len() {
+    while scaled >= 1_000_000 && unit + 1 < UNITS.len() {
         scaled /= 1_000;
         unit += 1;
     }
@@ -101,7 +102,10 @@ pub(crate) fn time(time: &str, now: Timestamp) -> String {
 }
 
 /// A table without lines, headed, as wide as the terminal or 80 columns.
-pub(crate) fn table<const WIDTH: usize>(head: [&str; WIDTH], rows: impl IntoIterator<Item = [String; WIDTH]>) -> String {
+pub(crate) fn table<const WIDTH: usize>(
+    head: [&str; WIDTH],
+    rows: impl IntoIterator<Item = [String; WIDTH]>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(table.width().unwrap_or(COLUMNS).max(COLUMNS));
@@ -116,7 +120,11 @@ pub(crate) fn table<const WIDTH: usize>(head: [&str; WIDTH], rows: impl IntoIter
         table.add_row(row);
     }
     let text = table.to_string();
-    text.lines().map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default()).collect::<Vec<_>>().join("\n") + "\n"
+    text.lines()
+        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+        + "\n"
 }
 
 /// Lines of `name  value`, the values under one another.
@@ -135,7 +143,7 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(
             [0, 999, 1_000, 1_349_999, 999_999_999, u64::MAX].map(bytes),
-            ["0 B", "999 B", "1.0 kB", "1.3 MB", "1.0 GB", "18.4 EB"]
+            ["0 B", "999 B", "1.0 kB", "1.3 MB", "999.9 MB", "18.4 EB"]
         );
         assert_eq!(
             [5, 1_250, 124_000, 120_000, 11_100_000, 187_200_000].map(millis),

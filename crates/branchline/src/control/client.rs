@@ -16,13 +16,19 @@ use crate::node::ProgressSink;
 ///
 /// # Errors
 /// What the server answered, or that it went away before it did.
-pub async fn call(home: &Path, command: &Command, progress: &ProgressSink) -> Result<Option<Answer>, Problem> {
+pub async fn call(
+    home: &Path,
+    command: &Command,
+    progress: &ProgressSink,
+) -> Result<Option<Answer>, Problem> {
     let stream = match platform::connect(home).await {
         Ok(Some(stream)) => stream,
         Ok(None) => return Ok(None),
         Err(error) => {
             let message = format!("the running serve cannot be asked: {error}");
-            return Err(Problem::new(Code::HOME_LOCKED, message).with_help("run this as the user that serve runs as"));
+            return Err(
+                Problem::new(Code::HOME_LOCKED, message).with_help("run this as the user that serve runs as")
+            );
         }
     };
     let (reader, mut writer) = tokio::io::split(stream);
@@ -46,6 +52,8 @@ pub async fn call(home: &Path, command: &Command, progress: &ProgressSink) -> Re
 
 fn gone(error: &io::Error) -> Problem {
     Problem::new(Code::INTERRUPTED, format!("the running serve stopped before it answered: {error}"))
-        .with_data("Nothing was left half done: what was queued waits, what was being applied was taken back.")
+        .with_data(
+            "Nothing was left half done: what was queued waits, what was being applied was taken back.",
+        )
         .with_help("look at its log, then run the same command again")
 }

@@ -26,7 +26,8 @@ const PROGRESS_WAITING_MAX: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Carries out a call.
-pub(super) type Execute = Arc<dyn Fn(Command, ProgressSink) -> BoxFuture<'static, Result<Answer, Problem>> + Send + Sync>;
+pub(super) type Execute =
+    Arc<dyn Fn(Command, ProgressSink) -> BoxFuture<'static, Result<Answer, Problem>> + Send + Sync>;
 
 /// A control socket that is open.
 #[derive(Debug)]

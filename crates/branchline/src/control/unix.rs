@@ -71,7 +71,9 @@ pub(super) async fn connect(home: &Path) -> io::Result<Option<UnixStream>> {
     };
     match UnixStream::connect(path).await {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -86,7 +88,10 @@ fn short_folder() -> PathBuf {
 }
 
 fn private_folder(within: &Path) -> io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix("branchline-").permissions(Permissions::from_mode(0o700)).tempdir_in(within)
+    tempfile::Builder::new()
+        .prefix("branchline-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(within)
 }
 
 fn remove_leftover(path: &Path) -> io::Result<()> {

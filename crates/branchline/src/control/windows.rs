@@ -26,7 +26,8 @@ impl Listener {
     pub(super) fn bind(home: &Path) -> io::Result<Self> {
         let name = pipe_name(home);
         // The first end must be the first: else another program has taken the name to listen in.
-        let next = ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&name)?;
+        let next =
+            ServerOptions::new().first_pipe_instance(true).reject_remote_clients(true).create(&name)?;
         Ok(Self { name, next })
     }
 

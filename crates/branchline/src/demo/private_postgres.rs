@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use branchline_core::code::Code;
 use data_encoding::HEXLOWER;
@@ -148,11 +148,11 @@ fn exists(folder: &Path, program: &str) -> bool {
 
 #[cfg(unix)]
 fn user_to_run_as() -> Result<Option<&'static str>, Problem> {
-    let root = output(Command::new("id").arg("-u"))?;
-    if root.stdout.trim_ascii() != b"0" {
+    let id = |arguments: &[&str]| Command::new("id").args(arguments).output().map_err(|error| failed("run id", &error));
+    if id(&["-u"])?.stdout.trim_ascii() != b"0" {
         return Ok(None);
     }
-    match output(Command::new("id").args(["-u", "postgres"]))?.status.success() {
+    match id(&["-u", "postgres"])?.status.success() {
         true => Ok(Some("postgres")),
         false => Err(Problem::new(Code::DATABASE_UNREACHABLE, "PostgreSQL does not run as root, and there is no user postgres")
             .with_help("run the demo as another user")),
@@ -163,10 +163,6 @@ fn user_to_run_as() -> Result<Option<&'static str>, Problem> {
 fn user_to_run_as() -> Result<Option<&'static str>, Problem> {
     // pg_ctl drops an administrator's rights by itself.
     Ok(None)
-}
-
-fn output(command: &mut Command) -> Result<Output, Problem> {
-    command.output().map_err(|error| failed(&format!("run {:?}", command.get_program()), &error))
 }
 
 /// Runs a program to its end. What it says is not read: a server that it leaves behind would keep the

@@ -91,6 +91,7 @@ fn shared(here: &Schema, there: &Schema, only: &[String]) -> Result<(Vec<HashSpe
     let left_out = |table: &Table, reason: &str| PlannedTable {
         table: table.name.to_string(),
         rows: table.rows_estimated,
+        removed: None,
         obstacle: Some(reason.to_owned()),
     };
     let (mut specs, mut not_shared) = (Vec::new(), Vec::new());

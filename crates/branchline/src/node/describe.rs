@@ -77,7 +77,7 @@ pub(super) fn table(table: &Table) -> TableAnswer {
 }
 
 pub(super) fn planned(table: &TableSummary) -> PlannedTable {
-    PlannedTable { table: table.name.to_string(), rows: table.rows, obstacle: None }
+    PlannedTable { table: table.name.to_string(), rows: table.rows, removed: None, obstacle: None }
 }
 
 /// What a verified file says of itself.

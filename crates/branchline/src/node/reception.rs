@@ -112,6 +112,12 @@ impl Node {
         if !peer.grant.write {
             return Err(ReceptionError::of(Code::NOT_GRANTED));
         }
+        // It would be complete before its first part, and nothing would ever end it.
+        if offer.document_bytes == 0 {
+            return Err(ReceptionError::of(Code::TRUNCATED));
+        }
+        // A signature that cannot be one is refused before it takes one of the peer's places.
+        self.expectation(&peer, &offer.signature)?;
         let now = now();
         let done = UploadStatus { offset: offer.document_bytes, document_bytes: offer.document_bytes, expires_at: now };
         let receipt = self.memory.receipt(offer.backup).await.map_err(refusal)?;

@@ -50,7 +50,7 @@ impl Node {
             targets.push(Target { peer, link, hello, resumed: waits, stages, data_bytes: 0 });
         }
         if sync.dry_run {
-            return self.rehearse(targets).await;
+            return self.rehearse(targets, sync.mirror, progress).await;
         }
         self.queue_new(&mut targets, sync.mirror, progress).await?;
         let deliveries = targets.into_iter().map(|target| self.deliver_to(target, progress));
@@ -168,13 +168,21 @@ impl Node {
         Ok(outcome)
     }
 
-    /// Says what would be sent, and what the peers would make of it.
-    async fn rehearse(&self, targets: Vec<Target>) -> Result<SyncAnswer, Problem> {
+    /// Says what would be sent, and what the peers would make of it. For a mirror the rows that would be removed are
+    /// counted by comparing.
+    async fn rehearse(&self, targets: Vec<Target>, mirror: bool, progress: &ProgressSink) -> Result<SyncAnswer, Problem> {
         let schema = self.restrict(self.database().await?.schema().await?);
         let mut outcomes = Vec::new();
         for target in targets {
             let there = target.hello.as_ref().ok().map(|hello| &hello.schema);
-            let planned: Vec<_> = planned_tables(&schema, there).collect();
+            let mut planned: Vec<_> = planned_tables(&schema, there).collect();
+            if mirror && there.is_some() {
+                let compared = self.compare(target.peer.id.as_str(), &[], progress).await?;
+                for table in &mut planned {
+                    let found = compared.tables.iter().find(|compared| compared.table == table.table);
+                    table.removed = found.map(|compared| compared.missing_here);
+                }
+            }
             let problem = target.hello.as_ref().err().map(|error| Problem::of(error));
             let rows = planned.iter().map(|table| table.rows).sum();
             let planned_outcome = outcome(&target, None, "planned", problem);
@@ -189,11 +197,11 @@ fn planned_tables<'a>(schema: &'a Schema, there: Option<&'a Schema>) -> impl Ite
     let sent = tables.into_iter().filter_map(|name| schema.table(&name)).map(move |table| {
         let summary = TableSummary::of(table);
         let obstacle = there.and_then(|there| fits(&summary, there).err()).map(|error| error.to_string());
-        PlannedTable { table: table.name.to_string(), rows: table.rows_estimated, obstacle }
+        PlannedTable { table: table.name.to_string(), rows: table.rows_estimated, removed: None, obstacle }
     });
     let kept = schema.tables().filter_map(|table| {
         let reason = table.excluded.as_ref()?;
-        Some(PlannedTable { table: table.name.to_string(), rows: 0, obstacle: Some(format!("stays here: {reason}")) })
+        Some(PlannedTable { table: table.name.to_string(), rows: 0, removed: None, obstacle: Some(format!("stays here: {reason}")) })
     });
     sent.chain(kept)
 }

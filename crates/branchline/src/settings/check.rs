@@ -43,7 +43,7 @@ pub(super) fn check(
     let except = check.list("database.except", |text| TableName::new(text));
     check.both_listed(&tables, &except);
     let listen = check.listen();
-    let advertise = check.list("listen.advertise", |text| PeerAddress::from_str(text));
+    let advertise = check.list("listen.advertise", PeerAddress::from_str);
     let codecs = [("zstd", Codec::Zstd), ("gzip", Codec::Gzip), ("none", Codec::Plain)];
     let compression = check.one_of("backup.compression", &codecs);
     let log = check.log_level();
@@ -79,7 +79,12 @@ impl<'a> Check<'a> {
 
     fn fault(&mut self, key: &str, message: impl Into<String>, help: &str, place: &Place) {
         let help = (!help.is_empty()).then(|| help.to_owned());
-        self.faults.push(SettingsFault { key: key.to_owned(), message: message.into(), help, place: place.clone() });
+        self.faults.push(SettingsFault {
+            key: key.to_owned(),
+            message: message.into(),
+            help,
+            place: place.clone(),
+        });
     }
 
     fn missing(&mut self, key: &str, help: &str) {
@@ -95,7 +100,9 @@ impl<'a> Check<'a> {
     }
 
     fn list<T, E: std::fmt::Display>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
-        let Some(Content::List(items)) = self.raw.get(key).map(|value| &value.content) else { return Vec::new() };
+        let Some(Content::List(items)) = self.raw.get(key).map(|value| &value.content) else {
+            return Vec::new();
+        };
         let mut parsed = Vec::with_capacity(items.len());
         for (text, place) in items {
             match parse(text) {
@@ -132,7 +139,10 @@ impl<'a> Check<'a> {
     fn name(&mut self, id: Option<&ServerId>) -> String {
         let fallback = || id.map_or_else(String::new, ToString::to_string);
         let Some((text, place)) = self.text("server.name") else { return fallback() };
-        if text.trim().is_empty() || text.chars().count() > NAME_CHARACTERS_MAX || text.chars().any(char::is_control) {
+        if text.trim().is_empty()
+            || text.chars().count() > NAME_CHARACTERS_MAX
+            || text.chars().any(char::is_control)
+        {
             let message = format!("a name is 1 to {NAME_CHARACTERS_MAX} characters of one line");
             self.fault("server.name", message, "", place);
             return fallback();
@@ -147,12 +157,17 @@ impl<'a> Check<'a> {
                 self.fault("database.url", "database.url_file is set as well", "keep one of the two", place);
                 return None;
             }
-            (Some((text, place)), other) if other.is_none() || !self.outranks("database.url_file", "database.url") => {
+            (Some((text, place)), other)
+                if other.is_none() || !self.outranks("database.url_file", "database.url") =>
+            {
                 ("database.url", text.to_owned(), place)
             }
             (_, Some((path, place))) => ("database.url_file", self.read_url_file(path, place)?, place),
             _ => {
-                self.missing("database.url", "for example  url = \"sqlite:shop.db\"  or  url_file = \"database-url\"");
+                self.missing(
+                    "database.url",
+                    "for example  url = \"sqlite:shop.db\"  or  url_file = \"database-url\"",
+                );
                 return None;
             }
         };
@@ -206,9 +221,12 @@ impl<'a> Check<'a> {
         if text.is_empty() {
             return None;
         }
-        let named = || text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let named =
+            || text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         // Port 0 takes a free one: tests do that.
-        if text.parse::<std::net::SocketAddr>().is_ok() || named().is_some_and(|(host, _)| !host.contains(':')) {
+        if text.parse::<std::net::SocketAddr>().is_ok()
+            || named().is_some_and(|(host, _)| !host.contains(':'))
+        {
             return Some(text.to_owned());
         }
         let message = "an address to listen on is IP:port, such as 0.0.0.0:8443 or [::]:8443";
@@ -219,12 +237,15 @@ impl<'a> Check<'a> {
     fn log_level(&mut self) -> String {
         let default = || "info".to_owned();
         let Some((text, place)) = self.text("log.level") else { return default() };
-        let directives = text.split(',').map(|part| part.trim().rsplit_once('=').map_or(part.trim(), |(_, level)| level));
+        let directives =
+            text.split(',').map(|part| part.trim().rsplit_once('=').map_or(part.trim(), |(_, level)| level));
         for level in directives {
             if !LOG_LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
                 let help = match keys::nearest(level, LOG_LEVELS) {
                     Some(meant) => format!("did you mean  {meant}"),
-                    None => "for example  level = \"info\"  or  level = \"info,branchline_net=debug\"".to_owned(),
+                    None => {
+                        "for example  level = \"info\"  or  level = \"info,branchline_net=debug\"".to_owned()
+                    }
                 };
                 let message = format!("{level:?} is none of {}", LOG_LEVELS.join(", "));
                 self.fault("log.level", message, &help, place);

@@ -74,7 +74,10 @@ fn unknown(variable: &str, name: &str, place: Place) -> Option<SettingsFault> {
         // One underscore where two are needed is the likeliest slip, and the one that nothing else would tell.
         Some(variable_of(settable().find(|key| single(key) == *name)?))
     };
-    let help = meant.map_or_else(|| "branchline config show  lists the settings".into(), |meant| format!("did you mean  {meant}"));
+    let help = meant.map_or_else(
+        || "branchline config show  lists the settings".into(),
+        |meant| format!("did you mean  {meant}"),
+    );
     let key = name.to_ascii_lowercase().replace("__", ".");
     Some(SettingsFault { key, message: "there is no such setting".into(), help: Some(help), place })
 }
@@ -95,7 +98,10 @@ mod tests {
             let (values, faults) = read_one("BRANCHLINE_DATABASE__TABLES", text);
             assert!(faults.is_empty());
             let Content::List(items) = &values["database.tables"].content else { panic!("{text}") };
-            assert_eq!(items.iter().map(|(item, _)| item.as_str()).collect::<Vec<_>>(), ["orders", "shop.items"]);
+            assert_eq!(
+                items.iter().map(|(item, _)| item.as_str()).collect::<Vec<_>>(),
+                ["orders", "shop.items"]
+            );
         }
     }
 

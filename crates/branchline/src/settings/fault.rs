@@ -58,8 +58,11 @@ pub enum Place {
 
 impl fmt::Display for SettingsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said =
-            if self.key.is_empty() { self.message.clone() } else { format!("{}: {}", self.key, self.message) };
+        let said = if self.key.is_empty() {
+            self.message.clone()
+        } else {
+            format!("{}: {}", self.key, self.message)
+        };
         match &self.place {
             Place::File { file, line, column, width, text } => {
                 writeln!(f, "{}:{line}:{column}", file.display())?;
@@ -121,7 +124,8 @@ fn line_without_value(line: &str) -> String {
 /// A line that is shown for another reason may hold a URL all the same.
 fn line_without_secrets(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
-    let secret = ["://", "password"].iter().filter_map(|word| lower.find(word).map(|at| at + word.len())).min();
+    let secret =
+        ["://", "password"].iter().filter_map(|word| lower.find(word).map(|at| at + word.len())).min();
     secret.map_or_else(|| line.to_owned(), |end| format!("{}…", &line[..end]))
 }
 
@@ -131,7 +135,8 @@ mod tests {
 
     fn shown(text: &str, span: std::ops::Range<usize>, secret: bool) -> String {
         let place = SourceText { file: Path::new("c.toml"), text }.place(span, secret);
-        SettingsFault { key: "a.b".into(), message: "wrong".into(), help: Some("mend it".into()), place }.to_string()
+        SettingsFault { key: "a.b".into(), message: "wrong".into(), help: Some("mend it".into()), place }
+            .to_string()
     }
 
     #[test]

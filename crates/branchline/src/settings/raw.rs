@@ -70,7 +70,11 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn table(&mut self, section: &str, table: &DeTable<'_>) {
         for (name, value) in table {
-            let path = if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
+            let path = if section.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{section}.{}", name.get_ref())
+            };
             if let Some(key) = keys::find(&path) {
                 self.value(key, value);
                 continue;
@@ -79,7 +83,12 @@ impl Walk<'_> {
                 DeValue::Table(inner) if keys::is_section(&path) => self.table(&path, inner),
                 found if keys::is_section(&path) => {
                     let message = format!("expected a section, found {}", described(found));
-                    self.fault(&path, message, Some(format!("write [{path}] on a line of its own")), value.span());
+                    self.fault(
+                        &path,
+                        message,
+                        Some(format!("write [{path}] on a line of its own")),
+                        value.span(),
+                    );
                 }
                 found => self.unknown(section, name, matches!(found, DeValue::Table(_))),
             }
@@ -106,7 +115,8 @@ impl Walk<'_> {
             }
         };
         if let Some(content) = content {
-            self.values.insert(key.path, RawValue { content, place: self.source.place(value.span(), secret) });
+            self.values
+                .insert(key.path, RawValue { content, place: self.source.place(value.span(), secret) });
         }
     }
 
@@ -139,7 +149,11 @@ impl Walk<'_> {
             None => format!("known here: {}", known.join(", ")),
         };
         let what = if is_table { "section" } else { "key" };
-        let path = if section.is_empty() { name.get_ref().to_string() } else { format!("{section}.{}", name.get_ref()) };
+        let path = if section.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{section}.{}", name.get_ref())
+        };
         self.fault(&path, format!("there is no such {what}"), Some(help), name.span());
     }
 

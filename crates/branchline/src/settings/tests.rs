@@ -17,10 +17,18 @@ impl Folder {
         Self(folder)
     }
 
-    fn load(&self, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Result<(Settings, Vec<ShownSetting>), Vec<SettingsFault>> {
+    fn load(
+        &self,
+        environment: &[(&str, &str)],
+        flags: &[(&'static str, &str)],
+    ) -> Result<(Settings, Vec<ShownSetting>), Vec<SettingsFault>> {
         let config_file = self.0.path().join("config.toml");
-        let environment = environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        let flags = flags.iter().map(|(key, value)| FlagSetting { key, flag: "--flag", value: (*value).to_owned() }).collect();
+        let environment =
+            environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let flags = flags
+            .iter()
+            .map(|(key, value)| FlagSetting { key, flag: "--flag", value: (*value).to_owned() })
+            .collect();
         load_with_origins(&Sources { home: self.0.path(), config_file: &config_file, environment, flags })
     }
 
@@ -58,7 +66,8 @@ fn every_fault_is_named_at_once_with_line_and_caret() {
          tables = [\"orders\", 7]\n[listen]\naddress = 8443\n[lisen]\n[log]\nlevel = \"debgu\"\n",
     );
     let faults = folder.faults(&[]);
-    let carets: Vec<&str> = faults.iter().flat_map(|fault| fault.lines()).filter(|line| line.contains('^')).collect();
+    let carets: Vec<&str> =
+        faults.iter().flat_map(|fault| fault.lines()).filter(|line| line.contains('^')).collect();
     assert_eq!(
         carets,
         [
@@ -68,7 +77,8 @@ fn every_fault_is_named_at_once_with_line_and_caret() {
             "    |                     ^ database.tables: expected text, found a number".to_owned(),
             "    |           ^^^^ listen.address: expected text, found a number".to_owned(),
             "    |  ^^^^^ lisen: there is no such section".to_owned(),
-            "    |         ^^^^^^^ log.level: \"debgu\" is none of off, error, warn, info, debug, trace".to_owned(),
+            "    |         ^^^^^^^ log.level: \"debgu\" is none of off, error, warn, info, debug, trace"
+                .to_owned(),
         ]
     );
     let all = faults.join("\n");
@@ -113,7 +123,8 @@ fn flags_come_before_the_environment_and_that_before_the_file() {
 #[test]
 fn faults_of_the_environment_name_the_variable() {
     let folder = Folder::with(GOOD);
-    let faults = folder.faults(&[("BRANCHLINE_SERVER__PROFILE", "intranet"), ("BRANCHLINE_SERVER__NMAE", "x")]);
+    let faults =
+        folder.faults(&[("BRANCHLINE_SERVER__PROFILE", "intranet"), ("BRANCHLINE_SERVER__NMAE", "x")]);
     assert_eq!(
         faults,
         [
@@ -164,7 +175,8 @@ fn the_first_file_reads_back_as_it_was_meant() {
     assert_eq!(settings.advertise, advertise);
     // What is commented out must be right as well.
     let uncommented = expose_template(&values).replace("\n# ", "\n");
-    let lines: Vec<&str> = uncommented.lines().filter(|line| line.contains(" = ") && !line.contains("url_file")).collect();
+    let lines: Vec<&str> =
+        uncommented.lines().filter(|line| line.contains(" = ") && !line.contains("url_file")).collect();
     assert_eq!(lines.len(), 11, "{lines:?}");
     assert_eq!(Path::new(&settings.key_file()).file_name().unwrap(), "identity.pem");
 }

@@ -3,5 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails should say where")]
 
 mod bad_documents;
+mod bad_limits;
+mod bad_names;
+mod bad_rows;
+mod cli;
 mod sync;
 mod world;

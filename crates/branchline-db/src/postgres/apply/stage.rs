@@ -38,10 +38,11 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
     session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
 }
 
-/// Tells the planner what is in the tables that were just filled: before the merge those that are staged, after it
-/// those that the shop will read in a moment.
-pub(crate) async fn analyse(session: &Session, tables: impl Iterator<Item = &Target>) -> Result<(), DatabaseError> {
-    let sql: String = tables.map(|target| format!("ANALYZE {};\n", target.filled())).collect();
+/// Tells the planner how much is staged. Tables that were filled directly are left to autovacuum: an index build
+/// has counted their rows already.
+pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    let staged = tables.iter().filter_map(Target::staged);
+    let sql: String = staged.map(|name| format!("ANALYZE {name};\n")).collect();
     session.run(&sql).await
 }
 

@@ -40,7 +40,6 @@ pub(crate) async fn park(
 }
 
 /// Parks the rows that one key needs parked; answers how many are done with that.
-
 async fn park_key(
     session: &Session,
     target: &Target,

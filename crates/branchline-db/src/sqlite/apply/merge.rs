@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use branchline_core::ports::{DatabaseError, ForeignKeyCheck, MergeReport, TableMerge};
 use branchline_core::schema::{TableName, parents_first};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::super::connect::three_times;
 use super::super::error::{failed, refused};
@@ -17,11 +17,9 @@ use crate::stages::Stages;
 /// Takes the write lock at the beginning: a lock that is asked for later can fail at once.
 const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 const DEFER: &str = "PRAGMA defer_foreign_keys = ON";
-const HAS_TRIGGERS: &str =
-    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'trigger' AND tbl_name = ?1 COLLATE NOCASE";
 
 /// Stages of the report during which the lock is held.
-const LOCKED: [&str; 4] = ["update", "insert", "check", "delete"];
+const LOCKED: [&str; 5] = ["compare", "update", "insert", "check", "delete"];
 
 /// Merges everything; the caller rolls back where it fails.
 pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
@@ -73,50 +71,42 @@ fn merge_table(
     if plan.rows == 0 {
         return Ok(TableMerge::default());
     }
-    let has_triggers = connection.query_row(HAS_TRIGGERS, params![plan.name.as_str()], |row| row.get(0));
-    let has_triggers: bool = has_triggers.map_err(failed)?;
     let is_empty = is_empty(connection, plan)?;
-    let mut updated = 0;
-    if !is_empty {
-        updated = update(connection, catalogue, plan, mirror, has_triggers)?;
+    let there = if is_empty { Matched::default() } else { matched(connection, plan)? };
+    stages.end("compare");
+    if there.differing > 0 || (mirror && !is_empty) {
+        let released = unique_swap::release(connection, catalogue, plan, mirror)?;
+        // A placeholder may happen to be the very value that a row is to have.
+        let expected = if released { matched(connection, plan)?.differing } else { there.differing };
+        if let Some(update) = statement::update(plan) {
+            expect_rows(plan, expected, execute(connection, plan, &update)?)?;
+        }
         stages.end("update");
     }
-    let inserted = execute(connection, plan, &statement::insert(plan, is_empty))?;
-    if has_triggers {
-        check_all_are_there(connection, plan)?;
+    let missing = plan.rows.saturating_sub(there.rows);
+    if missing > 0 {
+        expect_rows(plan, missing, execute(connection, plan, &statement::insert(plan, is_empty))?)?;
+        stages.end("insert");
     }
-    stages.end("insert");
-    let unchanged = plan.rows.saturating_sub(inserted).saturating_sub(updated);
-    Ok(TableMerge { inserted, updated, unchanged, deleted: 0 })
+    let unchanged = there.rows.saturating_sub(there.differing);
+    Ok(TableMerge { inserted: missing, updated: there.differing, unchanged, deleted: 0 })
 }
 
-/// Updates the rows that differ, and counts them. A trigger may keep a row from it, as in `check_all_are_there`.
-fn update(
-    connection: &Connection,
-    catalogue: &Catalogue,
-    plan: &TablePlan,
-    mirror: bool,
-    has_triggers: bool,
-) -> Result<u64, DatabaseError> {
-    let differed = unique_swap::release(connection, catalogue, plan, mirror)?;
-    let Some(sql) = statement::update(plan) else { return Ok(0) };
-    let expected = if has_triggers { count_differing(connection, plan)? } else { 0 };
-    let updated = execute(connection, plan, &sql)?;
-    if updated < expected {
-        return Err(DatabaseError::Constraint {
-            table: plan.name.to_string(),
-            constraint: "TRIGGER".to_owned(),
-            detail: format!("a trigger kept {} rows from being updated", expected - updated),
-        });
-    }
-    Ok(differed.unwrap_or(updated))
+/// What of the backup's rows the target has.
+#[derive(Debug, Clone, Copy, Default)]
+struct Matched {
+    /// Rows with the same key.
+    rows: u64,
+    /// Those of them that differ elsewhere.
+    differing: u64,
 }
 
-/// How many rows of the target differ from the backup's.
-pub(super) fn count_differing(connection: &Connection, plan: &TablePlan) -> Result<u64, DatabaseError> {
-    let Some(sql) = statement::count_of_differing(plan) else { return Ok(0) };
-    let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
-    Ok(count.unsigned_abs())
+fn matched(connection: &Connection, plan: &TablePlan) -> Result<Matched, DatabaseError> {
+    let counted = connection.query_row(&statement::count_matched(plan), [], |row| {
+        let (rows, differing): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok(Matched { rows: rows.unsigned_abs(), differing: differing.unsigned_abs() })
+    });
+    counted.map_err(failed)
 }
 
 fn is_empty(connection: &Connection, plan: &TablePlan) -> Result<bool, DatabaseError> {
@@ -124,16 +114,15 @@ fn is_empty(connection: &Connection, plan: &TablePlan) -> Result<bool, DatabaseE
     connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)
 }
 
-/// A trigger of the shop may leave a row out without a word (`RAISE(IGNORE)`): it would be lost.
-fn check_all_are_there(connection: &Connection, plan: &TablePlan) -> Result<(), DatabaseError> {
-    let mut statement = connection.prepare(&statement::first_missing(plan)).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
-    let Some(row) = rows.next().map_err(failed)? else { return Ok(()) };
-    let number: i64 = row.get(0).map_err(failed)?;
+/// A trigger of the shop may keep a row from being written without a word (`RAISE(IGNORE)`): it would be lost.
+fn expect_rows(plan: &TablePlan, expected: u64, written: u64) -> Result<(), DatabaseError> {
+    if written == expected {
+        return Ok(());
+    }
     Err(DatabaseError::Constraint {
         table: plan.name.to_string(),
         constraint: "TRIGGER".to_owned(),
-        detail: format!("a trigger left out row {number} of the backup"),
+        detail: format!("{expected} rows were to be written, and a trigger let {written} through"),
     })
 }
 

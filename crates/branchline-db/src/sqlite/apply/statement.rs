@@ -58,23 +58,28 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
         .map(|place| format!("{} = s.c{place}", Ident(plan.columns[place].name.as_str())))
         .collect();
     Some(format!(
-        "UPDATE {}{} AS t SET {} FROM {} AS s WHERE {}",
+        "UPDATE {}{} AS t SET {} FROM {} AS s WHERE {} AND {}",
         or_abort(plan),
         target_table(plan),
         sets.join(", "),
         stage_table(plan),
-        differs(plan)?,
+        same_key(plan, "t", "s"),
+        differ(plan)?,
     ))
 }
 
-/// Counts the rows that [`update`] would update.
-pub(super) fn count_of_differing(plan: &TablePlan) -> Option<String> {
-    let differs = differs(plan)?;
-    Some(format!(
-        "SELECT count(*) FROM {} AS s JOIN {} AS t ON {differs}",
+/// Counts the rows that the target has, and those of them that [`update`] would update.
+///
+/// The inner LIMIT keeps the two queries apart: as one it would name every column inside of an aggregate, and SQLite
+/// allows 2,000 such terms.
+pub(super) fn count_matched(plan: &TablePlan) -> String {
+    let differ = differ(plan).unwrap_or_else(|| "FALSE".to_owned());
+    format!(
+        "SELECT count(*), count(CASE WHEN d THEN 1 END) FROM (SELECT {differ} AS d FROM {} AS s JOIN {} AS t ON {} LIMIT -1)",
         stage_table(plan),
-        target_table(plan)
-    ))
+        target_table(plan),
+        same_key(plan, "t", "s"),
+    )
 }
 
 /// The columns that an update writes, as places in the plan's columns.
@@ -83,13 +88,12 @@ fn written(plan: &TablePlan) -> impl Iterator<Item = usize> {
     (0..plan.columns.len()).filter(move |&place| in_key(place).is_none_or(|at| plan.key_may_differ(at)))
 }
 
-/// That a row of the target and a staged one have the same key and differ elsewhere; nothing where there is no
-/// elsewhere.
+/// That a row of the target and a staged one of the same key differ; nothing where they cannot.
 ///
 /// Texts are compared byte by byte, whatever the column's collation, and values of untyped columns by their storage
 /// class as well: 1 and 1.0 are equal to SQLite and different to the shop. One row-value comparison, because a chain
 /// of ORs ends at a depth of 1,000.
-fn differs(plan: &TablePlan) -> Option<String> {
+fn differ(plan: &TablePlan) -> Option<String> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     for place in written(plan) {
         let column = &plan.columns[place];
@@ -104,7 +108,7 @@ fn differs(plan: &TablePlan) -> Option<String> {
     if here.is_empty() {
         return None;
     }
-    Some(format!("{} AND ({}) IS NOT ({})", same_key(plan, "t", "s"), here.join(", "), there.join(", ")))
+    Some(format!("({}) IS NOT ({})", here.join(", "), there.join(", ")))
 }
 
 /// Inserts the rows that are missing; all of them where the target `is_empty`.
@@ -120,11 +124,6 @@ pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
         values.join(", "),
         stage_table(plan),
     )
-}
-
-/// The number of the first staged row that the target lacks.
-pub(super) fn first_missing(plan: &TablePlan) -> String {
-    format!("SELECT s.n FROM {} AS s WHERE {} LIMIT 1", stage_table(plan), missing(plan))
 }
 
 fn missing(plan: &TablePlan) -> String {

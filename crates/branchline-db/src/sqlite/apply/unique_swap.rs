@@ -18,20 +18,18 @@ use super::super::affinity::{Affinity, ColumnForm};
 use super::super::error::{failed, is_constraint};
 use super::super::ident::Ident;
 use super::super::schema::Catalogue;
-use super::merge::count_differing;
 use super::plan::TablePlan;
 use super::statement::{collate, not_staged, or_abort, same_key, stage_table, target_table};
 
-/// Gives placeholders to the rows that stand in the way. Where there were some, answers how many rows differed from
-/// the backup's before: a placeholder may happen to be the value that the row is to have.
+/// Gives placeholders to the rows that stand in the way; answers whether there were some.
 pub(super) fn release(
     connection: &Connection,
     catalogue: &Catalogue,
     plan: &TablePlan,
     mirror: bool,
-) -> Result<Option<u64>, DatabaseError> {
-    let mut differed = None;
-    let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(differed) };
+) -> Result<bool, DatabaseError> {
+    let mut released = false;
+    let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(released) };
     for (unique, collations) in table.unique_keys.iter().zip(&form.unique_collations) {
         let Some(columns) =
             unique.columns.iter().map(|&place| plan.staged(place)).collect::<Option<Vec<_>>>()
@@ -49,14 +47,12 @@ pub(super) fn release(
         if is_followed(catalogue, plan, unique) {
             return Err(changes_hands(plan, unique));
         }
-        if differed.is_none() {
-            differed = Some(count_differing(connection, plan)?);
-        }
+        released = true;
         connection.execute(&placeholder(plan, carrier, &in_the_way), []).map_err(|error| {
             if is_constraint(&error) { changes_hands(plan, unique) } else { failed(error) }
         })?;
     }
-    Ok(differed)
+    Ok(released)
 }
 
 /// The keys of the target's rows that stand in the way (alias `r`).

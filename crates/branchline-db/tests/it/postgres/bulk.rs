@@ -160,7 +160,7 @@ async fn a_broken_check_on_the_last_row_is_refused_both_ways() {
 async fn a_table_with_triggers_of_the_shop_is_not_filled_past_them() {
     let trigger = "CREATE TABLE seen_lines (n bigint); INSERT INTO seen_lines VALUES (0);
         CREATE FUNCTION count_line() RETURNS trigger LANGUAGE plpgsql AS
-          $$ BEGIN UPDATE public.seen_lines SET n = n + 1; RETURN NEW; END $$;
+          $$ BEGIN UPDATE seen_lines SET n = n + 1; RETURN NEW; END $$;
         CREATE TRIGGER counting AFTER INSERT ON lines FOR EACH STATEMENT EXECUTE FUNCTION count_line();";
     let (source, target) = (source().await, TestDatabase::with(&format!("{SHOP}{trigger}")).await);
     let before = target.dump_schema();
@@ -168,6 +168,17 @@ async fn a_table_with_triggers_of_the_shop_is_not_filled_past_them() {
     worked(backup.apply(&*target.open().await).await);
     assert_eq!(target.query("SELECT n FROM seen_lines").await, ["1"]);
     assert_eq!(target.dump_schema(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_key_that_a_view_depends_on_stays_on() {
+    let view = r#"CREATE VIEW totals AS SELECT o.*, count(*) FROM "Orders" AS o JOIN lines ON "order" = id GROUP BY o.id;"#;
+    let (source, target) = (source().await, TestDatabase::with(&format!("{SHOP}{view}")).await);
+    let before = target.dump_schema();
+    let report = worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
+    assert_eq!(report.foreign_keys, ForeignKeyCheck::ByJoin);
+    assert_eq!(target.dump_schema(), before);
+    assert_eq!(hashes_of(&*source.open().await).await, hashes_of(&*target.open().await).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -93,3 +93,21 @@ async fn a_password_is_used_over_tcp_or_socket_alike() {
     let schema = worked(open(&url).await.schema().await);
     assert_eq!(schema.tables().count(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_without_tls_is_refused_where_tls_is_asked_for() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = [0; 8];
+        socket.read_exact(&mut request).await.unwrap();
+        // "No TLS here", as a server without a certificate answers the request for it.
+        socket.write_all(b"N").await.unwrap();
+    });
+    let url = format!("postgresql://shop:secret@127.0.0.1:{port}/till?sslmode=verify-full");
+    let error = assert_refused(PostgresDatabase::connect(&url).await.map(drop), Code::DATABASE_UNREACHABLE);
+    assert!(error.to_string().contains("TLS"), "{error}");
+    server.await.unwrap();
+}

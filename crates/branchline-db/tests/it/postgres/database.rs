@@ -114,7 +114,7 @@ pub(super) async fn open(url: &str) -> Arc<dyn Database> {
 
 async fn run(url: &str, sql: &str) {
     let client = client(url).await;
-    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{:.200}: {error:?}", sql));
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql:.200}: {error:?}"));
 }
 
 /// A connection past the port.

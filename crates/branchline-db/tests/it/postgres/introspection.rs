@@ -1,7 +1,7 @@
 //! What the catalogue says, in the words of the core.
 
-use branchline_core::schema::{ColumnName, Exclusion, Schema, Table, TableName};
-use branchline_testkit::database::{TestBackup, worked};
+use branchline_core::schema::{ColumnName, Exclusion, Schema, Table};
+use branchline_testkit::database::{TestBackup, table_name, worked};
 
 use super::database::TestDatabase;
 
@@ -10,7 +10,7 @@ async fn schema(sql: &str) -> Schema {
 }
 
 fn table<'s>(schema: &'s Schema, name: &str) -> &'s Table {
-    schema.table(&TableName::new(name).unwrap()).unwrap_or_else(|| panic!("no table {name}"))
+    schema.table(&table_name(name)).unwrap_or_else(|| panic!("no table {name}"))
 }
 
 fn types(table: &Table) -> Vec<(String, String)> {

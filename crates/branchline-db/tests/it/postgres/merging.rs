@@ -231,3 +231,43 @@ async fn two_servers_that_apply_the_same_rows_at_once_both_end() {
     }
     assert_eq!(target.query("SELECT count(DISTINCT v) FROM t").await, ["1"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn triggers_and_constraints_of_the_shop_run_as_in_the_shops_own_sessions() {
+    let (source, target) = pair("CREATE TABLE sales (id int PRIMARY KEY, at timestamptz)").await;
+    target
+        .execute(
+            "CREATE SCHEMA shop; CREATE TABLE shop.days (day date, sale int);
+             CREATE FUNCTION shop.note() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN INSERT INTO days VALUES (NEW.at::date, NEW.id); RETURN NEW; END $$;
+             CREATE TRIGGER noting AFTER INSERT OR UPDATE ON sales FOR EACH ROW EXECUTE FUNCTION shop.note();
+             CREATE CONSTRAINT TRIGGER later AFTER INSERT ON sales DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION shop.note();",
+        )
+        .await;
+    let settings = "SET search_path = public, shop; ALTER DATABASE NAME SET timezone = 'Pacific/Auckland'";
+    let settings = format!("ALTER DATABASE NAME {settings}").replace("NAME", &target.name);
+    target.execute(&settings).await;
+    source.execute("INSERT INTO sales VALUES (1, '2025-01-01 20:00Z')").await;
+    worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
+    assert_eq!(target.query("SELECT day FROM shop.days").await, ["2025-01-02", "2025-01-02"]);
+    assert_eq!(target.query("SELECT at = '2025-01-01 20:00Z' FROM sales").await, ["t"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_that_somebody_planted_is_not_used() {
+    let (source, target) = pair("CREATE TYPE mood AS ENUM ('sad', 'happy'); CREATE TABLE t (id varchar(9) PRIMARY KEY, v varchar(9), m mood)").await;
+    target
+        .execute(
+            "CREATE FUNCTION always(varchar, varchar) RETURNS bool LANGUAGE sql AS 'SELECT true';
+             CREATE FUNCTION always(mood, mood) RETURNS bool LANGUAGE sql AS 'SELECT true';
+             CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = always);
+             CREATE OPERATOR = (LEFTARG = mood, RIGHTARG = mood, FUNCTION = always);
+             CREATE FUNCTION count(int) RETURNS bigint LANGUAGE sql AS 'SELECT 7::bigint';
+             INSERT INTO t VALUES ('a', 'old', 'sad'), ('b', 'same', 'sad')",
+        )
+        .await;
+    source.execute("INSERT INTO t VALUES ('a', 'new', 'sad'), ('b', 'same', 'happy'), ('c', 'more', 'sad')").await;
+    let report = worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
+    assert_eq!((report.tables[0].updated, report.tables[0].inserted), (2, 1));
+    assert_eq!(hashes_of(&*source.open().await).await, hashes_of(&*target.open().await).await);
+}

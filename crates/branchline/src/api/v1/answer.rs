@@ -185,6 +185,9 @@ pub struct StageAnswer {
 pub struct PlannedTable {
     pub table: String,
     pub rows: u64,
+    /// Rows that the peer has and this backup would remove, where a mirror is asked for.
+    #[serde(default)]
+    pub removed: Option<u64>,
     /// Why the peer would refuse it, or why it stays at home.
     pub obstacle: Option<String>,
 }
