@@ -63,6 +63,25 @@ impl Code {
         self.entry().name
     }
 
+    /// Whether the same document can never be taken as it is: the fault lies in it, or in how it fits the target's
+    /// schema and rows. What fails for any other reason is kept and tried again.
+    #[must_use]
+    pub fn refuses_the_document(self) -> bool {
+        let format = (Code::MALFORMED..=Code::COMPRESSION_INVALID).contains(&self);
+        let fit = (Code::TABLE_UNKNOWN..=Code::ROW_NOT_ENCODABLE).contains(&self)
+            || (Code::TABLE_NOT_SYNCABLE..=Code::BACKUP_SUPERSEDED).contains(&self)
+            || self == Code::NOT_GRANTED;
+        (format || fit) && self.entry().retry == Retry::Never
+    }
+
+    /// Whether an error of this code speaks of our own machine or database, which is nobody else's business.
+    #[must_use]
+    pub fn is_about_our_insides(self) -> bool {
+        self <= Code::STATE_BROKEN
+            || (Code::DATABASE_URL_INVALID..=Code::DATABASE_VERSION).contains(&self)
+            || matches!(self, Code::DATABASE_BUSY | Code::DATABASE_FAILED)
+    }
+
     /// The code that a peer or an older version wrote, where we know it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -197,11 +216,31 @@ codes! {
     418 LEDGER_FORKED Never Peer 409 "Two different backups have the same place in the chain: a server was cloned or restored." "stop, and compare the two servers before anything else is sent";
     419 MIRROR_CASCADE Never Here 422 "Removing rows would remove rows of tables that the backup does not cover." "include those tables, or leave out --mirror";
     420 GROUP_NOT_MERGEABLE Never Here 422 "Unique values change hands between rows in a way that needs rights on the table." "let the role own the table, or change the rows one at a time";
+    421 BACKUP_SUPERSEDED Never Peer 409 "A later backup of the same server was applied here already." "nothing is lost; send a new one where newer rows are wanted: branchline sync";
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_can_never_be_taken_is_refused_for_good() {
+        for code in [Code::SIGNATURE_INVALID, Code::TABLE_UNKNOWN, Code::UNIQUE_CONFLICT, Code::NOT_GRANTED, Code::LEDGER_FORKED] {
+            assert!(code.refuses_the_document(), "{code}");
+        }
+        for code in [
+            Code::DISK_FULL,
+            Code::DATABASE_READ_ONLY,
+            Code::PRIVILEGE_MISSING,
+            Code::STATE_BROKEN,
+            Code::NOT_PAIRED,
+            Code::TRUNCATED,
+            Code::RECEIPT_INVALID,
+            Code::NOT_FOUND,
+        ] {
+            assert!(!code.refuses_the_document(), "{code}");
+        }
+    }
 
     #[test]
     fn codes_are_unique_sorted_and_read_back() {

@@ -5,8 +5,8 @@
 //! execute   one call, from the command line in this process or through the control socket
 //! serve     the port for peers, until it is told to stop
 //! ```
-//! Tasks are started here and nowhere else, through one [`Tasks`] handle. Lock order: the apply turn, then an upload's
-//! own lock; neither is held while a peer is waited for.
+//! Tasks are started here and nowhere else, through one [`Tasks`] handle. Lock order: the queue
+//! turn; the apply turn, then an upload's own lock; the pins' turn. None is held while a peer is waited for.
 
 mod backups;
 pub mod clock;
@@ -63,6 +63,10 @@ pub struct Node {
     uploads: Uploads,
     /// Backups are applied one at a time.
     apply_turn: Mutex<()>,
+    /// Backups are queued one at a time: a place in a chain is given once.
+    queue_turn: Mutex<()>,
+    /// The pins follow the registry one change at a time.
+    pins_turn: Mutex<()>,
     tracker: TaskTracker,
     links: LinkContext,
     listening: OnceLock<SocketAddr>,
@@ -96,6 +100,8 @@ impl Node {
             pins: Arc::new(Pins::default()),
             uploads: Uploads::default(),
             apply_turn: Mutex::new(()),
+            queue_turn: Mutex::new(()),
+            pins_turn: Mutex::new(()),
             tracker,
             links,
             listening: OnceLock::new(),
@@ -119,8 +125,7 @@ impl Node {
         &self.settings
     }
 
-    /// Brings files and rows in step after a crash, and frees what a killed process had claimed. For the process that
-    /// holds the folder's lock.
+    /// Brings files and rows in step after a crash. For the process that holds the folder's lock.
     ///
     /// # Errors
     /// Where the state or the spool fails.
@@ -129,7 +134,7 @@ impl Node {
         if mended != branchline_state::Reconciled::default() {
             tracing::warn!(?mended, "leftovers of an earlier run were swept");
         }
-        self.free_claims().await
+        self.drop_all_settled().await
     }
 
     /// Carries out one call.
@@ -202,7 +207,7 @@ impl Node {
             return Err(Problem::new(Code::HOME_LOCKED, "this server listens already"));
         }
         tracing::info!(server = %self.settings.server, address = %listener.address(), "listening for peers");
-        self.resume_received().await?;
+        self.look_at_what_is_there();
         let node = Arc::clone(self);
         // Ends after `shutdown`: the port is free at once, and what runs comes to its end.
         Ok(tokio::spawn(async move {
@@ -211,6 +216,21 @@ impl Node {
             node.tracker.wait().await;
             tracing::info!("stopped");
         }))
+    }
+
+    /// Looks at the database, which may be away, and goes on with what was received; nobody waits for it.
+    fn look_at_what_is_there(&self) {
+        let Some(node) = self.itself() else { return };
+        // Runs to its end: each upload is one apply.
+        self.start(async move {
+            match node.database().await {
+                Ok(_) => {}
+                Err(problem) => tracing::error!(%problem, help = %problem.help, "the database is away; peers are told to wait"),
+            }
+            if let Err(problem) = node.resume_received().await {
+                tracing::error!(%problem, "what was received before cannot be looked at");
+            }
+        });
     }
 
     /// Starts a task of the node's: it is waited for at shutdown.

@@ -1,7 +1,7 @@
 //! The receipt as it is written and signed.
 //!
 //! ```text
-//! {"receiptVersion":1,…,"signature":"S"}
+//! {"success":true,…,"signature":"S"}
 //! ```
 //! S is the last member and of fixed length. What is signed is everything before `,"signature":"`, byte for byte,
 //! so a receipt is verified before it is parsed, and a stored one stays valid whatever a later version adds.

@@ -23,7 +23,8 @@ const GROUPS: [(u16, &str); 5] = [
 
 fn group(entry: &CodeEntry) -> u16 {
     let code = entry.code.to_string();
-    let number: u16 = code.trim_start_matches("BL-E").parse().unwrap();
+    let number: u16 =
+        code.trim_start_matches("BL-E").parse().expect("invariant: a code ends with its number");
     number / 100
 }
 
@@ -43,7 +44,8 @@ fn rendered() -> String {
     let mut text = String::new();
     for (hundreds, title) in GROUPS {
         let _ = writeln!(text, "\n## {title}\n");
-        text.push_str("| code | name | what it means | what to do | try again | HTTP |\n|---|---|---|---|---|---|\n");
+        text.push_str("| code | name | what it means | what to do | try again | HTTP |\n");
+        text.push_str("|---|---|---|---|---|---|\n");
         CODES.iter().filter(|entry| group(entry) == hundreds).map(line).for_each(|line| text.push_str(&line));
     }
     text.push('\n');

@@ -26,7 +26,9 @@ mod unique_swap;
 use std::time::{Duration, Instant};
 
 use branchline_core::backup::RowBatch;
-use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, ForeignKeyCheck, MergeReport, TableMerge};
+use branchline_core::ports::{
+    Apply, ApplyRequest, BoxFuture, DatabaseError, ForeignKeyCheck, MergeReport, TableMerge,
+};
 use branchline_core::schema::{Table, parents_first};
 
 use super::error::is_contention;
@@ -161,8 +163,11 @@ impl PostgresApply {
         let Self { session, tables, bulk, stages, request, catalogue, staging, .. } = self;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
-        let mut counts: Vec<TableMerge> = (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
-        let groups = parents_first(tables.iter().filter(|target| target.staged().is_some()).map(|target| &target.table));
+        let mut counts: Vec<TableMerge> =
+            (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
+        let groups = parents_first(
+            tables.iter().filter(|target| target.staged().is_some()).map(|target| &target.table),
+        );
         for group in &groups {
             let members = merge::members(tables, group);
             unique_swap::park(session, &members, request.mirror, &mut counts).await?;
@@ -189,7 +194,11 @@ impl Apply for PostgresApply {
         Box::pin(self.merge_all())
     }
 
-    fn record<'a>(&'a mut self, receipt: &'a [u8], now: jiff::Timestamp) -> BoxFuture<'a, Result<(), DatabaseError>> {
+    fn record<'a>(
+        &'a mut self,
+        receipt: &'a [u8],
+        now: jiff::Timestamp,
+    ) -> BoxFuture<'a, Result<(), DatabaseError>> {
         Box::pin(ledger::record(&self.session, &self.request, receipt, now))
     }
 

@@ -43,7 +43,9 @@ impl Target {
             return Err(refuse("it does not begin with postgresql://".to_owned()));
         }
         // This program knows one strength of checking only, so that the stronger words mean the same.
-        let url = url.replace("sslmode=verify-full", "sslmode=require").replace("sslmode=verify-ca", "sslmode=require");
+        let url = url
+            .replace("sslmode=verify-full", "sslmode=require")
+            .replace("sslmode=verify-ca", "sslmode=require");
         let mut config = Config::from_str(&url).map_err(|error| refuse(causes(&error)))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(refuse("it names no host".to_owned()));
@@ -170,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_url_that_says_too_little_is_refused_and_the_password_stays_out_of_the_address() {
-        for url in ["", "mysql://a@b/c", "postgresql://", "postgresql://host/db", "postgresql://u@h:port/db"] {
+        for url in ["", "mysql://a@b/c", "postgresql://", "postgresql://host/db", "postgresql://u@h:port/db"]
+        {
             assert!(matches!(Target::parse(url), Err(DatabaseError::Url { .. })), "{url:?}");
         }
         let target = Target::parse("postgresql://shop:secret@db.example.com:5433/till").unwrap();

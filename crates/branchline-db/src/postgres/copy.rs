@@ -43,7 +43,11 @@ impl RowFields {
     }
 
     /// Reads one row, which must end with its line feed, into `values`.
-    pub(crate) fn read<'a>(&'a mut self, line: &'a [u8], values: &mut Vec<Value<'a>>) -> Result<(), Unreadable> {
+    pub(crate) fn read<'a>(
+        &'a mut self,
+        line: &'a [u8],
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<(), Unreadable> {
         values.clear();
         let line = std::str::from_utf8(line).map_err(|_| Unreadable)?;
         let line = line.strip_suffix('\n').ok_or(Unreadable)?;
@@ -151,7 +155,12 @@ pub(crate) struct RowLines {
 
 impl RowLines {
     /// Appends one field.
-    pub(crate) fn field(&mut self, value: &Value<'_>, first: bool, out: &mut Vec<u8>) -> Result<(), Unreadable> {
+    pub(crate) fn field(
+        &mut self,
+        value: &Value<'_>,
+        first: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Unreadable> {
         if !first {
             out.push(b'\t');
         }
@@ -213,7 +222,8 @@ mod tests {
 
     #[test]
     fn rows_read_and_write() {
-        let forms = || vec![Form::Integer, Form::Text, Form::Bytes, Form::Json, Form::Array(Box::new(Form::Text))];
+        let forms =
+            || vec![Form::Integer, Form::Text, Form::Bytes, Form::Json, Form::Array(Box::new(Form::Text))];
         for line in [
             "1\tplain\t\\\\x00ff\t{\"a\": 1}\t{}\n",
             "-5\t\\\\N\\t\\n\\r\\\\ ü\t\\N\t\"\\\\n\"\t{\"a\\\\\\\\b\",NULL}\n",

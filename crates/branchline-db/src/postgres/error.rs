@@ -89,7 +89,8 @@ pub(crate) fn is_contention(state: &SqlState) -> bool {
 fn is_connection(state: &SqlState) -> bool {
     let code = state.code();
     let shut_down = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW];
-    let refused = [SqlState::TOO_MANY_CONNECTIONS, SqlState::INVALID_CATALOG_NAME, SqlState::UNDEFINED_DATABASE];
+    let refused =
+        [SqlState::TOO_MANY_CONNECTIONS, SqlState::INVALID_CATALOG_NAME, SqlState::UNDEFINED_DATABASE];
     code.starts_with("08") || code.starts_with("28") || shut_down.contains(state) || refused.contains(state)
 }
 
@@ -111,7 +112,11 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 ///
 /// The words are translated on a server with another language, their order is not: after the relation's name the
 /// first number is the line. A column is one of `columns`.
-pub(crate) fn copy_place<'a>(report: &DbError, relation: &str, columns: &[&'a str]) -> Option<(u64, Option<&'a str>)> {
+pub(crate) fn copy_place<'a>(
+    report: &DbError,
+    relation: &str,
+    columns: &[&'a str],
+) -> Option<(u64, Option<&'a str>)> {
     let context = report.where_()?;
     let line = context.lines().find(|line| line.contains(relation))?;
     let rest = &line[line.find(relation)? + relation.len()..];

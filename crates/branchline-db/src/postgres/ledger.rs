@@ -78,14 +78,18 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
     let (schema, usable, tables, readable, may_create): (bool, bool, bool, bool, bool) =
         (state.get(0), state.get(1), state.get(2), state.get(3), state.get(4));
     let role = Ident::new(&session.names().role);
-    let missing = |action: &str, grant: String| DatabaseError::PrivilegeMissing { action: action.to_owned(), grant };
+    let missing =
+        |action: &str, grant: String| DatabaseError::PrivilegeMissing { action: action.to_owned(), grant };
     if !schema && !may_create {
         let database = Ident::new(&session.names().database);
         let grant = format!("GRANT CREATE ON DATABASE {database} TO {role}");
         return Err(missing("make the schema of branchline's ledger", grant));
     }
     if schema && !usable {
-        return Err(missing("use branchline's ledger", format!("GRANT USAGE ON SCHEMA branchline TO {role}")));
+        return Err(missing(
+            "use branchline's ledger",
+            format!("GRANT USAGE ON SCHEMA branchline TO {role}"),
+        ));
     }
     if tables && !readable {
         let grant = format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA branchline TO {role}");
@@ -132,13 +136,19 @@ pub(crate) async fn read(session: &Session) -> Result<Ledger, DatabaseError> {
 }
 
 /// The record of a backup.
-pub(crate) async fn applied(session: &Session, backup: BackupId) -> Result<Option<AppliedRecord>, DatabaseError> {
+pub(crate) async fn applied(
+    session: &Session,
+    backup: BackupId,
+) -> Result<Option<AppliedRecord>, DatabaseError> {
     let rows = session.rows(APPLIED, &[&backup.to_string()]).await?;
     rows.first().map(record_of).transpose()
 }
 
 /// The record of the last backup of a server.
-pub(crate) async fn last_applied(session: &Session, source: &ServerId) -> Result<Option<AppliedRecord>, DatabaseError> {
+pub(crate) async fn last_applied(
+    session: &Session,
+    source: &ServerId,
+) -> Result<Option<AppliedRecord>, DatabaseError> {
     let rows = session.rows(LAST_APPLIED, &[&source.as_str()]).await?;
     rows.first().map(record_of).transpose()
 }
@@ -153,9 +163,8 @@ pub(crate) async fn record(
     let (backup, source) = (request.backup.to_string(), request.source.as_str());
     let (epoch, sequence) = (signed(request.epoch.value()), signed(request.sequence.value()));
     let (checksum, now) = (request.checksum.to_string(), now.to_string());
-    let written = session
-        .execute_raw(RECORD, &[&backup, &source, &epoch, &sequence, &checksum, &receipt, &now])
-        .await;
+    let written =
+        session.execute_raw(RECORD, &[&backup, &source, &epoch, &sequence, &checksum, &receipt, &now]).await;
     let Err(error) = written else { return Ok(()) };
     let report = error.as_db_error().filter(|report| *report.code() == SqlState::UNIQUE_VIOLATION);
     Err(match report.and_then(|report| report.constraint()) {

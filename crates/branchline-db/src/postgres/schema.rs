@@ -145,14 +145,19 @@ fn describe(
     let place = |number: &i16| details.iter().position(|detail: &ColumnDetail| detail.number == *number);
     let places = |numbers: &[i16]| numbers.iter().map(place).collect::<Option<Vec<_>>>();
     let indexes = keys.unique.remove(&row.oid).unwrap_or_default();
-    let key = indexes.iter().find(|index| index.primary).and_then(|index| places(&index.columns)).unwrap_or_default();
+    let key = indexes
+        .iter()
+        .find(|index| index.primary)
+        .and_then(|index| places(&index.columns))
+        .unwrap_or_default();
     let unique = |index: &keys::UniqueRow| {
         let columns = places(&index.columns)?;
         Some(branchline_core::schema::UniqueKey { name: index.name.clone(), columns })
     };
     let foreign = |key: &ForeignKeyRow| {
         let (target, _) = wire.get(&key.target)?.clone();
-        let target_columns = key.target_columns.iter().map(|name| branchline_core::schema::ColumnName::new(name.as_str()));
+        let target_columns =
+            key.target_columns.iter().map(|name| branchline_core::schema::ColumnName::new(name.as_str()));
         Some(branchline_core::schema::ForeignKey {
             name: key.name.clone(),
             columns: places(&key.columns)?,
@@ -165,7 +170,10 @@ fn describe(
     if details.len() > TABLE_COLUMNS_MAX {
         excluded = Some(Exclusion::TooManyColumns { columns: details.len() });
     }
-    let excluded = row.excluded(columns_readable(&details)).or(excluded).or(key.is_empty().then_some(Exclusion::NoPrimaryKey));
+    let excluded = row
+        .excluded(columns_readable(&details))
+        .or(excluded)
+        .or(key.is_empty().then_some(Exclusion::NoPrimaryKey));
     let table = Table {
         name,
         columns: described,

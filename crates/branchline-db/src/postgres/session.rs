@@ -140,7 +140,11 @@ impl Session {
     }
 
     /// All rows of a query.
-    pub(crate) async fn rows(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
+    pub(crate) async fn rows(
+        &self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
         self.client.query(sql, values).await.map_err(|error| self.fault(&error))
     }
 

@@ -55,9 +55,11 @@ impl Snapshot for PostgresSnapshot {
             self.open = None;
             let (described, relation) = self.catalogue.syncable(table)?;
             let summary = TableSummary::of(described);
-            let travelling = described.columns.iter().zip(&relation.columns).filter(|(column, _)| !column.generated);
+            let travelling =
+                described.columns.iter().zip(&relation.columns).filter(|(column, _)| !column.generated);
             let columns = list(travelling.map(|(_, detail)| &detail.ident));
-            let key = summary.key.iter().filter_map(|name| summary.columns.iter().position(|c| c.name == *name));
+            let key =
+                summary.key.iter().filter_map(|name| summary.columns.iter().position(|c| c.name == *name));
             let stream = self.session.copy_out(&copy_statement(relation, &columns, false)).await?;
             self.open = Some(OpenTable {
                 stream: Box::pin(stream.fuse()),
@@ -177,12 +179,20 @@ impl OpenTable {
     }
 
     /// Writes one row, and gives the vector of values back for the next.
-    fn write(&mut self, line: &[u8], values: Vec<Value<'static>>) -> Result<Vec<Value<'static>>, DatabaseError> {
+    fn write(
+        &mut self,
+        line: &[u8],
+        values: Vec<Value<'static>>,
+    ) -> Result<Vec<Value<'static>>, DatabaseError> {
         let Self { fields, writer, summary, key, .. } = self;
         let mut values = recycle(values);
         if fields.read(line, &mut values).is_err() {
             let reason = "its text is not what PostgreSQL writes, or not UTF-8".to_owned();
-            return Err(DatabaseError::RowNotEncodable { table: summary.name.clone(), row: "?".to_owned(), reason });
+            return Err(DatabaseError::RowNotEncodable {
+                table: summary.name.clone(),
+                row: "?".to_owned(),
+                reason,
+            });
         }
         match writer.row(&values) {
             Ok(()) => Ok(recycle(values)),

@@ -146,7 +146,12 @@ pub(crate) fn write_number(number: impl std::fmt::Display, out: &mut Vec<u8>) {
 }
 
 /// Appends the shortest text of a float that reads back the same.
-pub(crate) fn write_float(finite: impl std::fmt::LowerExp, is_nan: bool, infinite: Option<bool>, out: &mut Vec<u8>) {
+pub(crate) fn write_float(
+    finite: impl std::fmt::LowerExp,
+    is_nan: bool,
+    infinite: Option<bool>,
+    out: &mut Vec<u8>,
+) {
     match (is_nan, infinite) {
         (true, _) => out.extend_from_slice(b"NaN"),
         (_, Some(true)) => out.extend_from_slice(b"Infinity"),

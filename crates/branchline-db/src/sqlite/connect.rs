@@ -22,8 +22,9 @@ const WAL_BYTES_KEPT: u32 = 64 << 20;
 const READ_PRAGMAS: &str =
     "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
 
-/// `synchronous = FULL`: a receipt says that the rows are there, also after a power cut.
+/// `synchronous = FULL`: a receipt says that the rows are there, also after a power cut. The page cache is 8 MiB.
 const WRITE_PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;
+    PRAGMA main.cache_size = -8192;
     PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
 
 /// The file of an application database.

@@ -155,3 +155,28 @@ fn problem_of(error: &clap::Error) -> Problem {
 pub(crate) fn command() -> clap::Command {
     Arguments::command()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_flag_is_documented() {
+        let document = include_str!("../../../../docs/cli.md");
+        let mut commands = vec![command()];
+        while let Some(command) = commands.pop() {
+            for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+                assert!(document.contains(&format!("--{flag}")), "--{flag} is not in docs/cli.md");
+            }
+            for verb in command.get_subcommands() {
+                assert!(document.contains(verb.get_name()), "{} is not in docs/cli.md", verb.get_name());
+                commands.push(verb.clone());
+            }
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! 1. The folder holds none yet.
 //! 2. The database answers.
-//! 3. Under the home's lock: the key, then `config.toml`. The file comes last and whole: a server is there or not.
+//! 3. Under the home's lock: the key and an empty state, then `config.toml`. The file comes last and whole: a server is there or not.
 //!
 //! What fails before step 3 leaves nothing behind; a key that an interrupted `init` left is used.
 
@@ -14,6 +14,7 @@ use branchline_core::id::ServerId;
 use branchline_core::peer::{PORT_DEFAULT, PeerAddress};
 use branchline_core::ports::Signer;
 use branchline_net::identity::Identity;
+use branchline_state::{FolderSpool, SqliteState};
 use data_encoding::BASE64;
 
 use super::done::{Done, Failure};
@@ -118,6 +119,9 @@ pub async fn initialise(new: &NewServer<'_>) -> Result<IdAnswer, Problem> {
     let _lock = branchline_state::lock(new.home)?;
     refuse_existing(new)?;
     let identity = make_identity(new.home)?;
+    // The state is made by who makes the server: another user's first look would own it else.
+    SqliteState::open(new.home)?;
+    FolderSpool::open(new.home)?;
     write_settings(new)?;
     let key_id = identity.public_key().key_id();
     Ok(IdAnswer {

@@ -26,7 +26,7 @@ use crate::stages::pack::pack;
 use crate::stages::queue::queue;
 use crate::stages::receipt::record_of;
 use crate::stages::send::part_at;
-use crate::stages::verify::verify_path;
+use crate::stages::verify::verify_file;
 
 /// Receipts that are listed.
 const RECEIPTS_LISTED: u32 = 50;
@@ -91,6 +91,7 @@ impl Node {
         let reporter = Reporter::begin(progress, "pack", Some(name));
         let restrict = |schema| self.restrict(schema);
         let draft = pack(database.as_ref(), &restrict, self.spool.as_ref(), backup_id()?, codec, reporter).await?;
+        let _turn = self.queue_turn.lock().await;
         let sealed = self.seal_for(&peer, None, &draft, mirror).await?;
         let mut entries = queue(self.memory.store(), vec![sealed]).await?;
         let Some(entry) = entries.pop() else { return Err(Problem::new(Code::INTERNAL, "nothing was queued")) };
@@ -98,7 +99,7 @@ impl Node {
         self.write_document(&entry, &target).await?;
         let open = Expectation { target: None, source: None, data_bytes_max: u64::MAX, signature: None };
         // What lies in the file is read back: a stick that lies is found out before it is carried away.
-        let verified = verify_path(&target, open)?;
+        let verified = verify_file(&target, open).await?;
         Ok(describe::file(&target.to_string_lossy(), &verified, entry.document_bytes(), Some(true)))
     }
 
@@ -114,7 +115,7 @@ impl Node {
             file.write_all(&part).map_err(unwritable)?;
         }
         file.as_file().sync_all().map_err(unwritable)?;
-        file.persist(target).map_err(|error| unwritable(error.error))?;
+        file.persist_noclobber(target).map_err(|error| unwritable(error.error))?;
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl Node {
             return self.import_receipt(path, &document).await;
         }
         let open = Expectation { target: None, source: None, data_bytes_max: u64::MAX, signature: None };
-        let verified = verify_path(path, open)?;
+        let verified = verify_file(path, open).await?;
         let metadata = verified.metadata();
         let peer = self.memory.peer(metadata.source.as_str()).await.map_err(|_| {
             Problem::new(Code::NOT_PAIRED, format!("{} made this backup and is not a peer of this server", metadata.source))
@@ -141,7 +142,7 @@ impl Node {
             data_bytes_max: peer.grant.data_bytes_max,
             signature: None,
         };
-        let verified = verify_path(path, expectation)?;
+        let verified = verify_file(path, expectation).await?;
         if verified.metadata().mirror && !mirror && !dry_run {
             let message = "the backup asks for rows that it does not hold to be removed here";
             return Err(Problem::new(Code::NOT_GRANTED, message)
@@ -176,6 +177,9 @@ impl Node {
         let receipt = open_receipt(document, peer.key)?;
         let mut writes = vec![StateWrite::PutReceipt(record_of(&receipt, document.to_vec()))];
         let entry = self.memory.outbox_entry(receipt.backup).await?.filter(|entry| entry.peer == peer.id);
+        if receipt.source != self.settings.server || entry.as_ref().is_some_and(|entry| entry.checksum != receipt.checksum) {
+            return Err(Problem::new(Code::RECEIPT_INVALID, "the receipt answers a backup that this server did not make"));
+        }
         if entry.is_some() {
             let state = if receipt.success { OutboxState::Delivered } else { OutboxState::Refused };
             writes.push(StateWrite::SettleOutbox { backup: receipt.backup, state });

@@ -14,6 +14,8 @@ use super::clock::Stopwatch;
 use super::progress::{ProgressSink, Reporter};
 use crate::api::v1::{CompareAnswer, NamedRow, PlannedTable, Problem, TableComparison};
 
+/// Rows that a peer may ask for at once: ten times what our own side asks for.
+const ROWS_ASKED_MAX: u64 = 50_000;
 /// Buckets that a peer may ask for at once: what one group of rows can be spread over.
 const BUCKETS_ASKED_MAX: usize = 65_536;
 
@@ -40,7 +42,8 @@ impl Node {
         }
         snapshot.close().await?;
         let sum = |count: fn(&TableComparison) -> u64| tables.iter().map(count).sum();
-        let equal = tables.iter().all(|table| table.equal);
+        // Nothing compared is nothing proven.
+        let equal = !tables.is_empty() && tables.iter().all(|table| table.equal);
         reporter.end(if equal { "no row differs" } else { "rows differ" });
         Ok(CompareAnswer {
             peer: peer.id.to_string(),
@@ -72,6 +75,12 @@ impl Node {
         let visible = schema.table(&spec.table).is_some_and(|table| table.excluded.is_none());
         if !visible || !known.grant.covers(&spec.table) {
             return Err(Problem::new(Code::TABLE_UNKNOWN, "there is no such table here"));
+        }
+        if let (CompareRequest::Rows { buckets, .. }, Some(table)) = (&request, schema.table(&spec.table)) {
+            let rows_a_bucket = table.rows_estimated / u64::from(spec.buckets) + 1;
+            if rows_a_bucket.saturating_mul(buckets.len() as u64) > ROWS_ASKED_MAX {
+                return Err(Problem::new(Code::REQUEST_INVALID, "that many rows are not compared at once"));
+            }
         }
         let answer = match &request {
             CompareRequest::Hashes(spec) => WireAnswer::Hashes(snapshot.hashes(spec).await?),

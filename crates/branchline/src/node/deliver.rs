@@ -1,11 +1,12 @@
 //! Delivers one queued backup, and settles what became of it.
 //!
-//! The claim is a lease, so that two processes never send the same backup at once; it outlives the longest upload that
-//! still moves, and a process that was killed loses it when it ends, or when somebody asks for the sync by hand.
+//! Two things keep a backup from being sent twice at once: within this process a turn for each peer, which ends with the
+//! task that holds it, however that ends; between processes the claim, a lease. Whoever holds the folder's lock knows
+//! that no other process is sending, and takes claims over.
 
 use std::time::Duration;
 
-use branchline_core::code::{Code, Explain, Retry};
+use branchline_core::code::{Code, Explain};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{Claim, Lease, OutboxEntry, OutboxState, PeerLink, SpoolFile, StateWrite};
 use branchline_core::retry::wait_after;
@@ -38,6 +39,8 @@ impl Node {
         link: &dyn PeerLink,
         progress: &ProgressSink,
     ) -> Result<Option<(OutboxEntry, Delivery)>, Problem> {
+        let Some(_turn) = self.uploads.begin_sending(&peer.id) else { return Ok(None) };
+        self.free_claims_of(peer).await?;
         let holder = format!("{}-{}", std::process::id(), data_encoding::HEXLOWER.encode(&entropy::<4>()?));
         let lease = Lease { holder, length: LEASE };
         let claim = Claim { peer: Some(peer.id.clone()), now: now(), early: true, lease };
@@ -46,18 +49,29 @@ impl Node {
         let sent = send(link, self.spool.as_ref(), &entry, peer.key, reporter).await;
         let delivery = match sent {
             Ok(sent) => self.settle_answered(&entry, sent).await?,
-            Err(error) if error.retry() == Retry::Never => self.settle_refused(&entry, &error).await?,
+            Err(error) if error.code().refuses_the_document() => self.settle_refused(&entry, link, &error).await?,
             Err(error) => self.defer(&entry, &error).await?,
         };
         Ok(Some((entry, delivery)))
     }
 
-    /// Frees every claim. Whoever holds the folder's lock knows that nobody else is sending.
-    pub(super) async fn free_claims(&self) -> Result<(), Problem> {
-        let waiting = self.memory.outbox().await?.into_iter().filter(|entry| entry.state == OutboxState::Waiting);
+    /// Frees a peer's claims, which only a task of this process can have left.
+    async fn free_claims_of(&self, peer: &Peer) -> Result<(), Problem> {
+        let outbox = self.memory.outbox_of(&peer.id).await?.into_iter();
         // Putting an entry again frees it.
-        let writes: Vec<_> = waiting.map(StateWrite::PutOutbox).collect();
+        let writes: Vec<_> =
+            outbox.filter(|entry| entry.state == OutboxState::Waiting).map(StateWrite::PutOutbox).collect();
         if writes.is_empty() { Ok(()) } else { self.memory.commit(writes).await }
+    }
+
+    /// Removes what was settled by a process that was killed before it could.
+    pub(super) async fn drop_all_settled(&self) -> Result<(), Problem> {
+        for entry in self.memory.outbox().await? {
+            if entry.state != OutboxState::Waiting {
+                self.drop_settled(&entry).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn settle_answered(&self, entry: &OutboxEntry, sent: Sent) -> Result<Delivery, Problem> {
@@ -70,7 +84,13 @@ impl Node {
         Ok(Delivery::Answered(Box::new(sent)))
     }
 
-    async fn settle_refused(&self, entry: &OutboxEntry, error: &SendError) -> Result<Delivery, Problem> {
+    async fn settle_refused(
+        &self,
+        entry: &OutboxEntry,
+        link: &dyn PeerLink,
+        error: &SendError,
+    ) -> Result<Delivery, Problem> {
+        cancel_at(link, entry).await;
         let problem = Problem::of(error);
         tracing::warn!(peer = %entry.peer, backup = %entry.backup, %problem, "a backup was refused");
         let state = OutboxState::Refused;
@@ -102,5 +122,12 @@ impl Node {
             self.spool.remove(&SpoolFile::Data(entry.data_file)).await?;
         }
         Ok(())
+    }
+}
+
+/// Tells the peer that an upload will not go on, so that it does not keep the beginning. It need not answer.
+pub(super) async fn cancel_at(link: &dyn PeerLink, entry: &OutboxEntry) {
+    if let Err(error) = link.cancel(entry.backup).await {
+        tracing::debug!(peer = %entry.peer, backup = %entry.backup, %error, "the peer keeps the upload until it expires");
     }
 }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use branchline_core::backup::Metadata;
 use branchline_core::backup::v1::VerifiedBackup;
-use branchline_core::code::{Code, Explain, Retry};
+use branchline_core::code::{Code, Explain};
+use branchline_core::id::BackupId;
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
-    BoxFuture, Database, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile, StateWrite,
+    BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile, StateWrite,
 };
+use branchline_core::receipt::v1::ReceiptError;
 use branchline_core::schema::Schema;
 
 use super::clock::now;
 use super::progress::{ProgressSink, Reporter, silent};
 use super::reception::refusal;
+use super::uploads::{Turn, UploadKey};
 use super::Node;
 use crate::api::v1::Problem;
 use crate::stages::apply::{Document, apply};
@@ -71,64 +74,79 @@ impl Node {
         }
         entry.state = InboxState::Received;
         self.memory.commit(vec![StateWrite::PutInbox(entry.clone())]).await.map_err(refusal)?;
-        if !self.uploads.begin_processing(&key) {
-            self.start_processing(peer, entry, verified);
+        if let Some(turn) = self.uploads.begin_processing(&key)
+            && let Some(node) = self.itself()
+        {
+            // Runs to its end at shutdown: an apply is one transaction, and a receipt follows it.
+            self.start(async move { node.process(peer, entry, verified, turn).await });
         }
         Ok(())
     }
 
-    /// Deals with uploads that were complete when the server stopped.
-    pub(super) async fn resume_received(self: &Arc<Self>) -> Result<(), Problem> {
+    /// Deals with uploads that were complete when the server stopped, and drops those that nobody can go on with.
+    pub(super) async fn resume_received(&self) -> Result<(), Problem> {
         for entry in self.memory.inbox().await? {
-            if entry.state == InboxState::Received {
-                let Ok(peer) = self.memory.peer(entry.peer.as_str()).await else { continue };
-                if let Err(error) = self.process_again(&peer, entry).await {
-                    tracing::warn!(%error, "an upload that was complete is refused");
+            let Ok(peer) = self.memory.peer(entry.peer.as_str()).await else { continue };
+            match entry.state {
+                InboxState::Received => self.process_again(peer, entry),
+                InboxState::Receiving if entry.signature.is_empty() => {
+                    let dropped = self.drop_upload(&(entry.peer, entry.backup)).await;
+                    dropped.map_err(|error| Problem::of(&error))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies a complete upload anew and deals with it, in a task of its own, unless that is being done already.
+    pub(super) fn process_again(&self, peer: Peer, entry: InboxEntry) {
+        let key = (entry.peer.clone(), entry.backup);
+        let (Some(turn), Some(node)) = (self.uploads.begin_processing(&key), self.itself()) else { return };
+        // Runs to its end at shutdown, as above.
+        self.start(async move {
+            match node.verify_again(&peer, &entry).await {
+                Ok(verified) => {
+                    node.uploads.name(&key, verified.metadata().backup_id);
+                    node.process(peer, entry, verified, turn).await;
+                }
+                Err(error) => {
+                    node.refuse_received(entry, &error).await;
+                    drop(turn);
+                    node.uploads.dealt_with();
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Verifies a complete upload anew, and deals with it, unless that is being done at this moment.
-    pub(super) async fn process_again(&self, peer: &Peer, entry: InboxEntry) -> Result<(), ReceptionError> {
-        let key = (entry.peer.clone(), entry.backup);
-        if self.uploads.begin_processing(&key) {
-            return Ok(());
-        }
-        let begun = self.begin_again(peer, entry).await;
-        if begun.is_err() {
-            self.uploads.dealt_with(&key);
-        }
-        begun
-    }
-
-    async fn begin_again(&self, peer: &Peer, mut entry: InboxEntry) -> Result<(), ReceptionError> {
-        let file = SpoolFile::Inbound { peer: entry.peer.clone(), backup: entry.backup };
-        let expectation = self.expectation(peer, &entry.signature)?;
-        let verified = verify_spooled(self.spool.as_ref(), &file, expectation).await;
-        let verified = verified.map_err(|error| ReceptionError::from_error(&error))?;
-        entry.error = None;
-        self.memory.commit(vec![StateWrite::PutInbox(entry.clone())]).await.map_err(refusal)?;
-        self.uploads.name(&(entry.peer.clone(), entry.backup), verified.metadata().backup_id);
-        self.start_processing(peer.clone(), entry, verified);
-        Ok(())
-    }
-
-    fn start_processing(&self, peer: Peer, entry: InboxEntry, verified: VerifiedBackup) {
-        let Some(node) = self.itself() else { return };
-        // Runs to its end at shutdown: an apply is one transaction, and a receipt follows it.
-        self.start(async move {
-            let backup = verified.metadata().backup_id;
-            let key = (entry.peer.clone(), entry.backup);
-            if let Err(problem) = node.process(peer, entry, verified).await {
-                tracing::error!(%backup, %problem, "what became of a backup could not be recorded");
-            }
-            node.uploads.dealt_with(&key);
         });
     }
 
-    async fn process(&self, peer: Peer, mut entry: InboxEntry, verified: VerifiedBackup) -> Result<(), Problem> {
+    async fn verify_again(&self, peer: &Peer, entry: &InboxEntry) -> Result<VerifiedBackup, ReceptionError> {
+        let file = SpoolFile::Inbound { peer: entry.peer.clone(), backup: entry.backup };
+        let expectation = self.expectation(peer, &entry.signature)?;
+        let verified = verify_spooled(self.spool.as_ref(), &file, expectation).await;
+        verified.map_err(|error| ReceptionError::from_error(&error))
+    }
+
+    /// What was whole yesterday and is not today: it is kept as refused, so that it is not looked at for ever.
+    async fn refuse_received(&self, mut entry: InboxEntry, error: &ReceptionError) {
+        tracing::error!(peer = %entry.peer, backup = %entry.backup, %error, "an upload that was complete is refused");
+        entry.state = InboxState::Refused;
+        entry.error = Some((error.code, error.message.clone()));
+        if let Err(problem) = self.memory.commit(vec![StateWrite::PutInbox(entry)]).await {
+            tracing::error!(%problem, "the refusal could not be kept");
+        }
+    }
+
+    async fn process(&self, peer: Peer, entry: InboxEntry, verified: VerifiedBackup, turn: Turn<UploadKey>) {
+        let backup = verified.metadata().backup_id;
+        if let Err(problem) = self.deal_and_record(peer, entry, verified).await {
+            tracing::error!(%backup, %problem, "what became of a backup could not be recorded");
+        }
+        drop(turn);
+        self.uploads.dealt_with();
+    }
+
+    async fn deal_and_record(&self, peer: Peer, mut entry: InboxEntry, verified: VerifiedBackup) -> Result<(), Problem> {
+        entry.error = None;
         let file = SpoolFile::Inbound { peer: entry.peer.clone(), backup: entry.backup };
         let document = SpooledDocument { spool: Arc::clone(&self.spool), file: file.clone() };
         match self.deal_with(&peer, verified, &document, false, &silent()).await? {
@@ -139,7 +157,8 @@ impl Node {
                 self.spool.remove(&file).await?;
             }
             Dealt::Later(problem) => {
-                entry.error = Some((problem.known_code(), problem.message));
+                let told = refusal(problem);
+                entry.error = Some((told.code, told.message));
                 self.memory.commit(vec![StateWrite::PutInbox(entry)]).await?;
             }
         }
@@ -157,29 +176,34 @@ impl Node {
     ) -> Result<Dealt, Problem> {
         let _turn = self.apply_turn.lock().await;
         let metadata = verified.metadata().clone();
+        // It may have waited for its turn for minutes: what the peer may do is asked now.
+        let peer = match self.memory.peer(peer.id.as_str()).await {
+            Ok(peer) => peer,
+            Err(problem) => return Ok(Dealt::Later(problem)),
+        };
         let database = match self.database().await {
             Ok(database) => Arc::clone(database),
             Err(problem) => return Ok(Dealt::Later(problem)),
         };
-        match self.applied_before(database.as_ref(), &metadata).await {
-            Ok(Some(applied)) => return Ok(Dealt::Answered(applied)),
-            Ok(None) => {}
-            Err(problem) => return Ok(Dealt::Later(problem)),
-        }
         let maker = Maker { server: &self.settings.server, signer: self.signer() };
         let refused = |error: &dyn Explain| -> Result<Dealt, Problem> {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
-            if error.retry() == Retry::Never {
+            if error.code().refuses_the_document() {
                 let refusal = maker.refusal(&metadata, error, now());
                 return Ok(Dealt::Answered(refusal.map_err(|error| Problem::new(Code::KEY_UNREADABLE, error.to_string()))?));
             }
             Ok(Dealt::Later(Problem::of(error)))
         };
+        match self.applied_before(database.as_ref(), &metadata).await {
+            Ok(Some(applied)) => return Ok(Dealt::Answered(applied)),
+            Ok(None) => {}
+            Err(error) => return refused(&error),
+        }
         let schema = match database.schema().await {
             Ok(schema) => self.restrict(schema),
             Err(error) => return refused(&error),
         };
-        let planned = match plan(verified, peer, &schema) {
+        let planned = match plan(verified, &peer, &schema) {
             Ok(planned) => planned,
             Err(error) => return refused(&error),
         };
@@ -194,13 +218,48 @@ impl Node {
         }
     }
 
-    async fn applied_before(&self, database: &dyn Database, metadata: &Metadata) -> Result<Option<Applied>, Problem> {
-        let Some(record) = database.applied(metadata.backup_id).await? else { return Ok(None) };
+    /// The receipt of a backup that was applied before.
+    async fn applied_before(&self, database: &dyn Database, metadata: &Metadata) -> Result<Option<Applied>, RepeatError> {
+        let Some(record) = database.applied(metadata.backup_id).await? else {
+            let last = database.last_applied(metadata.source.clone()).await?;
+            let later = last.filter(|last| last.epoch == metadata.epoch && last.sequence > metadata.sequence);
+            return match later {
+                Some(later) => Err(RepeatError::Superseded { by: later.backup }),
+                None => Ok(None),
+            };
+        };
         if record.checksum != metadata.checksum {
-            let message = format!("another backup called {} was applied here", metadata.backup_id);
-            return Err(Problem::new(Code::LEDGER_FORKED, message));
+            return Err(RepeatError::Forked { backup: metadata.backup_id });
         }
         let receipt = branchline_core::receipt::v1::parse(&record.receipt)?;
         Ok(Some(Applied { receipt, document: record.receipt }))
+    }
+}
+
+/// Why a backup is not the next one of its chain.
+#[derive(Debug, thiserror::Error)]
+enum RepeatError {
+    /// A later one was applied: this one would set rows back.
+    #[error("backup {by} of the same server, which is later, was applied here already")]
+    Superseded { by: BackupId },
+    /// Another one of the same name was applied.
+    #[error("another backup called {backup} was applied here")]
+    Forked { backup: BackupId },
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The ledger's receipt cannot be read.
+    #[error(transparent)]
+    Receipt(#[from] ReceiptError),
+}
+
+impl Explain for RepeatError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Superseded { .. } => Code::BACKUP_SUPERSEDED,
+            Self::Forked { .. } => Code::LEDGER_FORKED,
+            Self::Database(error) => error.code(),
+            Self::Receipt(error) => error.code(),
+        }
     }
 }

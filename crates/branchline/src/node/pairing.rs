@@ -122,7 +122,17 @@ impl Node {
             refusal.message = format!("the invitation is not for {}", request.server);
             return Err(refusal);
         }
-        self.use_invitation(&request, &record).await?;
+        if request.server == self.settings.server {
+            return Err(ReceptionError::of(Code::PEER_EXISTS));
+        }
+        // The answer to an earlier try may have been lost on the way: whoever proves the secret with the same key gets
+        // it again.
+        let known = self.memory.peer_by_key(joiner).await.map_err(failed)?;
+        let again = known.is_some_and(|peer| peer.id == request.server)
+            && record.used.as_ref().is_some_and(|(by, _, _)| *by == request.server);
+        if !again {
+            self.use_invitation(&request, &record).await?;
+        }
         self.refresh_pins().await.map_err(failed)?;
         let words = check_words(request.proof, &self.settings.server, &request.server);
         tracing::info!(peer = %request.server, from = %request.from, %words, "a server used an invitation: paired");

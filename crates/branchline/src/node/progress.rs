@@ -58,6 +58,12 @@ impl Reporter {
         }
     }
 
+    /// So many bytes are done, those of an earlier attempt included.
+    pub fn reach(&mut self, bytes: u64) {
+        self.progress.bytes = bytes;
+        self.add(0, 0);
+    }
+
     /// The stage is over.
     pub fn end(mut self, message: impl Into<String>) {
         self.progress.message = Some(message.into());

@@ -11,7 +11,7 @@ use branchline_core::limits::{UPLOAD_EXPIRES_AFTER, UPLOADS_PER_PEER_MAX};
 use branchline_core::pairing::{PairAnswer, PairRequest};
 use branchline_core::peer::{Activity, Peer};
 use branchline_core::ports::{
-    BoxFuture, InboxEntry, InboxState, Offer, PeerHello, Reception, ReceptionError, SpoolFile, StateWrite, UploadStatus,
+    BoxFuture, InboxEntry, InboxState, Offer, PeerHello, ReceiptRecord, Reception, ReceptionError, SpoolFile, StateWrite, UploadStatus,
     UploadStep,
 };
 use branchline_core::signing::{PublicKey, Signature};
@@ -83,8 +83,14 @@ impl Reception for NodeReception {
     }
 }
 
+/// What a peer is told of a problem: of our own machine and database no more than the code's meaning.
 pub(super) fn refusal(problem: Problem) -> ReceptionError {
-    ReceptionError { code: problem.known_code(), message: problem.message, offset: None }
+    let code = problem.known_code();
+    if code.is_about_our_insides() {
+        tracing::error!(%problem, "a peer's request failed on this server");
+        return ReceptionError::of(code);
+    }
+    ReceptionError { code, message: problem.message, offset: None }
 }
 
 impl Node {
@@ -121,7 +127,9 @@ impl Node {
         let now = now();
         let done = UploadStatus { offset: offer.document_bytes, document_bytes: offer.document_bytes, expires_at: now };
         let receipt = self.memory.receipt(offer.backup).await.map_err(refusal)?;
-        if receipt.is_some_and(|receipt| receipt.source == peer.id && receipt.server == self.settings.server) {
+        let ours = |receipt: &ReceiptRecord| receipt.source == peer.id && receipt.server == self.settings.server;
+        // What was refused may be taken today.
+        if receipt.is_some_and(|receipt| ours(&receipt) && receipt.success) {
             return Ok(done);
         }
         let key = (peer.id.clone(), offer.backup);
@@ -130,10 +138,13 @@ impl Node {
             let same = entry.document_bytes == offer.document_bytes && entry.signature == offer.signature;
             match entry.state {
                 InboxState::Received if same => {
-                    self.process_again(&peer, entry).await?;
+                    self.process_again(peer, entry);
                     return Ok(done);
                 }
-                InboxState::Receiving if same && entry.expires_at > now => return self.reopen(&peer, &entry).await,
+                InboxState::Receiving if same && entry.expires_at > now => {
+                    let status = self.reopen(&peer, &entry).await?;
+                    return self.complete_if_whole(peer, entry, status).await;
+                }
                 _ => self.drop_upload(&key).await?,
             }
         }
@@ -152,6 +163,24 @@ impl Node {
         // The row first: a file without a row is swept.
         self.memory.commit(vec![StateWrite::PutInbox(entry.clone())]).await.map_err(refusal)?;
         self.reopen(&peer, &entry).await
+    }
+
+    /// An upload of which every byte was on disk when the server stopped has nothing left to come.
+    async fn complete_if_whole(
+        &self,
+        peer: Peer,
+        entry: InboxEntry,
+        status: UploadStatus,
+    ) -> Result<UploadStatus, ReceptionError> {
+        if status.offset == status.document_bytes {
+            let key = (entry.peer.clone(), entry.backup);
+            let receiving = self.uploads.slot(&key).lock().await.take();
+            if let Some(receiving) = receiving {
+                self.uploads.forget(&key);
+                self.take_complete(peer, entry, receiving).await?;
+            }
+        }
+        Ok(status)
     }
 
     async fn check_room_for_upload(&self, peer: &Peer) -> Result<(), ReceptionError> {
@@ -175,7 +204,14 @@ impl Node {
             let expectation = self.expectation(peer, &entry.signature)?;
             match Receiving::open(self.spool.as_ref(), &file, entry.document_bytes, expectation).await {
                 Ok(receiving) => *open = Some(receiving),
-                Err(error) => return Err(self.refuse_upload(&key, &error).await),
+                Err(error) => {
+                    drop(open);
+                    // Nobody can go on with a document that was not announced.
+                    if entry.signature.is_empty() {
+                        self.drop_upload(&key).await?;
+                    }
+                    return Err(self.refuse_upload(&key, &error).await);
+                }
             }
         }
         let settled = open.as_ref().map_or(0, Receiving::settled);
@@ -312,6 +348,16 @@ impl Node {
         removed.map_err(|error| ReceptionError::from_error(&error))
     }
 
+    /// The state may be new while the database is old: what was applied is in the ledger.
+    async fn receipt_in_ledger(&self, peer: &ServerId, backup: BackupId) -> Result<Option<Vec<u8>>, ReceptionError> {
+        let database = self.database().await.map_err(refusal)?;
+        let applied = database.applied(backup).await.map_err(|error| refusal(Problem::of(&error)))?;
+        match applied.filter(|applied| applied.source == *peer) {
+            Some(applied) => Ok(Some(applied.receipt)),
+            None => Err(ReceptionError::of(Code::NOT_FOUND)),
+        }
+    }
+
     pub(super) async fn await_receipt(
         &self,
         peer: &ServerId,
@@ -324,11 +370,14 @@ impl Node {
             dealt_with.mark_unchanged();
             let own = self.uploads.own_name(peer, backup);
             let receipt = self.memory.receipt(own).await.map_err(refusal)?;
-            if let Some(receipt) = receipt.filter(|receipt| receipt.source == *peer) {
+            let receipt = receipt.filter(|receipt| receipt.source == *peer);
+            let entry = self.memory.inbox_entry(peer, backup).await.map_err(refusal)?;
+            // A refusal of an earlier day does not answer an upload of today.
+            let pending = entry.as_ref().is_some_and(|entry| !matches!(entry.state, InboxState::Applied | InboxState::Refused));
+            if let Some(receipt) = receipt.filter(|receipt| receipt.success || !pending) {
                 return Ok(Some(receipt.document));
             }
-            let entry = self.memory.inbox_entry(peer, backup).await.map_err(refusal)?;
-            let entry = entry.ok_or_else(|| ReceptionError::of(Code::NOT_FOUND))?;
+            let Some(entry) = entry else { return self.receipt_in_ledger(peer, own).await };
             if let Some((code, message)) = entry.error {
                 return Err(ReceptionError { code, message, offset: None });
             }

@@ -2,6 +2,7 @@
 
 use branchline_core::code::Code;
 use branchline_core::id::{KeyId, ServerId};
+use branchline_core::limits::INVITATION_ATTEMPTS_MAX;
 use branchline_core::peer::{Activity, Grant, Peer, PeerAddress};
 use branchline_core::ports::{OutboxState, Signer, StateWrite};
 use branchline_core::schema::TableName;
@@ -25,11 +26,12 @@ impl Node {
 
     /// Lets the keys of all peers in, and open invitations knock. After every change of either.
     pub(super) async fn refresh_pins(&self) -> Result<(), Problem> {
+        let _turn = self.pins_turn.lock().await;
         let peers = self.memory.peers().await?;
         self.pins.replace(peers.iter().map(|peer| peer.key));
         let now = now();
         let invitations = self.memory.invitations().await?;
-        self.pins.set_pairing_open(invitations.iter().any(|open| open.used.is_none() && open.expires_at > now));
+        self.pins.set_pairing_open(invitations.iter().any(|open| open.used.is_none() && open.expires_at > now && open.wrong_proofs < INVITATION_ATTEMPTS_MAX));
         Ok(())
     }
 

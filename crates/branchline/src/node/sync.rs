@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use branchline_core::backup::TableSummary;
 use branchline_core::code::Code;
-use branchline_core::id::Sequence;
+use branchline_core::id::{Epoch, Sequence};
 use branchline_core::peer::{Activity, Peer};
 use branchline_core::ports::{LinkError, OutboxEntry, OutboxState, PeerHello, PeerLink};
 use branchline_core::schema::Schema;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::clock::{Stopwatch, backup_id, now};
-use super::deliver::Delivery;
+use super::deliver::{Delivery, cancel_at};
 use super::progress::{ProgressSink, Reporter};
 use super::{Node, describe};
 use crate::api::v1::{PlannedTable, Problem, StageAnswer, SyncAnswer, SyncCommand, SyncOutcome};
@@ -24,14 +24,34 @@ use crate::stages::seal::{Addressed, Sealed, seal};
 /// Peers that are sent to at once: each holds one part of 8 MiB in memory.
 const PEERS_AT_ONCE: usize = 3;
 
+/// Peers that are greeted at once.
+const GREETINGS_AT_ONCE: usize = 16;
+/// How far beyond our own memory a peer's word about our chain is believed: a lost state must not lose its place.
+const SEQUENCES_BELIEVED: u64 = 1_000_000;
+
 /// One peer of a sync, with what is known of it by now.
 struct Target {
     peer: Peer,
     link: Arc<dyn PeerLink>,
-    hello: Result<PeerHello, LinkError>,
+    /// What of its hello is needed; its schema is large, and kept by a rehearsal alone.
+    hello: Result<Greeted, LinkError>,
     resumed: bool,
     stages: Vec<StageAnswer>,
     data_bytes: u64,
+}
+
+/// What a sync keeps of a peer's hello.
+struct Greeted {
+    path: String,
+    last_applied: Option<(Epoch, Sequence)>,
+    schema: Option<Schema>,
+}
+
+impl Greeted {
+    fn of(hello: PeerHello, with_schema: bool) -> Self {
+        let schema = with_schema.then_some(hello.schema);
+        Self { path: hello.path, last_applied: hello.last_applied, schema }
+    }
 }
 
 impl Node {
@@ -40,22 +60,26 @@ impl Node {
         if sync.fresh && !sync.dry_run {
             self.drop_waiting(&peers).await?;
         }
-        let mut targets = Vec::new();
-        for peer in peers {
-            let waits = self.memory.outbox_of(&peer.id).await?.iter().any(|entry| entry.state == OutboxState::Waiting);
-            let link = self.link(&peer)?;
-            let watch = Stopwatch::start();
-            let hello = link.hello().await;
-            let stages = vec![stage("hello", watch.millis())];
-            targets.push(Target { peer, link, hello, resumed: waits, stages, data_bytes: 0 });
-        }
+        let greetings = peers.into_iter().map(|peer| self.greet(peer, sync.dry_run));
+        let mut targets: Vec<Target> = stream::iter(greetings).buffered(GREETINGS_AT_ONCE).try_collect().await?;
         if sync.dry_run {
             return self.rehearse(targets, sync.mirror, progress).await;
         }
         self.queue_new(&mut targets, sync.mirror, progress).await?;
         let deliveries = targets.into_iter().map(|target| self.deliver_to(target, progress));
-        let peers = stream::iter(deliveries).buffered(PEERS_AT_ONCE).try_collect().await?;
+        let mut peers: Vec<SyncOutcome> = stream::iter(deliveries).buffer_unordered(PEERS_AT_ONCE).collect().await;
+        peers.sort_by(|a, b| a.peer.cmp(&b.peer));
         Ok(SyncAnswer { peers })
+    }
+
+    async fn greet(&self, peer: Peer, with_schema: bool) -> Result<Target, Problem> {
+        let outbox = self.memory.outbox_of(&peer.id).await?;
+        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
+        let link = self.link(&peer)?;
+        let watch = Stopwatch::start();
+        let hello = link.hello().await.map(|hello| Greeted::of(hello, with_schema));
+        let stages = vec![stage("hello", watch.millis())];
+        Ok(Target { peer, link, hello, resumed, stages, data_bytes: 0 })
     }
 
     async fn sync_peers(&self, names: &[String]) -> Result<Vec<Peer>, Problem> {
@@ -66,11 +90,16 @@ impl Node {
                 let help = format!("branchline peers resume {name}");
                 return Err(Problem::new(Code::PEER_PAUSED, format!("{name} is paused here")).with_help(help));
             }
+            if peer.addresses.is_empty() {
+                let message = format!("{name} has no address: it calls this server, and cannot be called");
+                return Err(Problem::new(Code::UNREACHABLE, message)
+                    .with_help(format!("let it say where it is (listen.advertise) and pair again, or carry a file: branchline backups export {name} FILE")));
+            }
             peers.push(peer);
         }
         if names.is_empty() {
             peers = self.memory.peers().await?;
-            peers.retain(|peer| peer.activity == Activity::Active);
+            peers.retain(|peer| peer.activity == Activity::Active && !peer.addresses.is_empty());
         }
         if peers.is_empty() {
             return Err(Problem::new(Code::PEER_UNKNOWN, "there is no active peer to sync with")
@@ -85,6 +114,7 @@ impl Node {
         for peer in peers {
             for entry in self.memory.outbox_of(&peer.id).await? {
                 if entry.state == OutboxState::Waiting {
+                    cancel_at(self.link(peer)?.as_ref(), &entry).await;
                     self.drop_settled(&entry).await?;
                 }
             }
@@ -94,9 +124,14 @@ impl Node {
 
     /// Packs once, and seals and queues for each peer that has nothing waiting.
     async fn queue_new(&self, targets: &mut [Target], mirror: bool, progress: &ProgressSink) -> Result<(), Problem> {
+        if let Some(target) = targets.iter().find(|target| mirror && target.resumed) {
+            let message = format!("a backup waits for {} already, and it asks for nothing to be removed", target.peer.id);
+            return Err(Problem::new(Code::USAGE, message).with_help("send that first, or put a new one in its place: --mirror --fresh"));
+        }
         if targets.iter().all(|target| target.resumed) {
             return Ok(());
         }
+        let _turn = self.queue_turn.lock().await;
         let database = self.database().await?;
         let reporter = Reporter::begin(progress, "pack", None);
         let codec = self.settings.compression;
@@ -107,7 +142,7 @@ impl Node {
         for target in targets.iter_mut().filter(|target| !target.resumed) {
             target.data_bytes = draft.totals.data_bytes;
             target.stages.push(stage("pack", u64::try_from(draft.took.as_millis()).unwrap_or(u64::MAX)));
-            sealed.push(self.seal_for(&target.peer, target.hello.as_ref().ok(), &draft, mirror).await?);
+            sealed.push(self.seal_for(&target.peer, target.hello.as_ref().ok().and_then(|hello| hello.last_applied), &draft, mirror).await?);
         }
         queue(self.memory.store(), sealed).await?;
         for target in targets.iter_mut().filter(|target| !target.resumed) {
@@ -120,14 +155,17 @@ impl Node {
     pub(super) async fn seal_for(
         &self,
         peer: &Peer,
-        hello: Option<&PeerHello>,
+        last_applied: Option<(Epoch, Sequence)>,
         draft: &Draft,
         mirror: bool,
     ) -> Result<Sealed, Problem> {
         let ledger = self.database().await?.ledger().await?;
         let remembered = self.memory.chain(&peer.id).await?.map_or(Sequence::new(0), |(sequence, _)| sequence);
-        let applied = hello.and_then(|hello| hello.last_applied).filter(|(epoch, _)| *epoch == ledger.epoch);
-        let applied = applied.map_or(Sequence::new(0), |(_, sequence)| sequence);
+        // A claim far beyond our own chain is not believed: it would use the chain up.
+        let believed = |(epoch, sequence): &(Epoch, Sequence)| {
+            *epoch == ledger.epoch && sequence.value() <= remembered.value() + SEQUENCES_BELIEVED
+        };
+        let applied = last_applied.filter(believed).map_or(Sequence::new(0), |(_, sequence)| sequence);
         let addressed = Addressed {
             backup: backup_id()?,
             target: peer.id.clone(),
@@ -139,42 +177,24 @@ impl Node {
         sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))
     }
 
-    async fn deliver_to(&self, target: Target, progress: &ProgressSink) -> Result<SyncOutcome, Problem> {
-        let delivered = self.deliver(&target.peer, target.link.as_ref(), progress).await?;
-        let Some((entry, delivery)) = delivered else {
-            let busy = Problem::new(Code::HOME_LOCKED, "another process is sending to this peer at this moment");
-            return Ok(outcome(&target, None, "waiting", Some(busy)));
-        };
-        let mut outcome = match &delivery {
-            Delivery::Answered(sent) if sent.receipt.success => outcome(&target, Some(&entry), "delivered", None),
-            Delivery::Answered(sent) => {
-                let fault = sent.receipt.errors.first();
-                let code = fault.map_or(Code::REFUSED_BY_PEER, |fault| fault.code);
-                let message = fault.map_or("the peer applied nothing", |fault| fault.message.as_str());
-                let message = format!("{} applied nothing: {message}", target.peer.id);
-                let problem = Problem::new(code, message).with_data("Nothing was changed at the peer.");
-                outcome(&target, Some(&entry), "refused", Some(problem))
+    /// What goes wrong with one peer is its own outcome: the others go on.
+    async fn deliver_to(&self, target: Target, progress: &ProgressSink) -> SyncOutcome {
+        match self.deliver(&target.peer, target.link.as_ref(), progress).await {
+            Ok(Some((entry, delivery))) => described(&target, &entry, delivery),
+            Ok(None) => {
+                let busy = Problem::new(Code::HOME_LOCKED, "something is being sent to this peer at this moment");
+                outcome(&target, None, "waiting", Some(busy))
             }
-            Delivery::Refused(problem) => outcome(&target, Some(&entry), "refused", Some(problem.clone())),
-            Delivery::Waiting(problem) => outcome(&target, Some(&entry), "waiting", Some(problem.clone())),
-        };
-        if let Delivery::Answered(sent) = delivery {
-            outcome.sent_bytes = sent.sent_bytes;
-            outcome.receipt = describe::json(&sent.document);
-            let millis = |took: std::time::Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            outcome.stages.push(stage("send", millis(sent.upload_took)));
-            outcome.stages.push(stage("receipt", millis(sent.receipt_took)));
+            Err(problem) => outcome(&target, None, "waiting", Some(problem)),
         }
-        Ok(outcome)
     }
-
     /// Says what would be sent, and what the peers would make of it. For a mirror the rows that would be removed are
     /// counted by comparing.
     async fn rehearse(&self, targets: Vec<Target>, mirror: bool, progress: &ProgressSink) -> Result<SyncAnswer, Problem> {
         let schema = self.restrict(self.database().await?.schema().await?);
         let mut outcomes = Vec::new();
         for target in targets {
-            let there = target.hello.as_ref().ok().map(|hello| &hello.schema);
+            let there = target.hello.as_ref().ok().and_then(|hello| hello.schema.as_ref());
             let mut planned: Vec<_> = planned_tables(&schema, there).collect();
             if mirror && there.is_some() {
                 let compared = self.compare(target.peer.id.as_str(), &[], progress).await?;
@@ -190,6 +210,30 @@ impl Node {
         }
         Ok(SyncAnswer { peers: outcomes })
     }
+}
+
+fn described(target: &Target, entry: &OutboxEntry, delivery: Delivery) -> SyncOutcome {
+        let mut outcome = match &delivery {
+            Delivery::Answered(sent) if sent.receipt.success => outcome(target, Some(entry), "delivered", None),
+            Delivery::Answered(sent) => {
+                let fault = sent.receipt.errors.first();
+                let code = fault.map_or(Code::REFUSED_BY_PEER, |fault| fault.code);
+                let message = fault.map_or("the peer applied nothing", |fault| fault.message.as_str());
+                let message = format!("{} applied nothing: {message}", target.peer.id);
+                let problem = Problem::new(code, message).with_data("Nothing was changed at the peer.");
+                outcome(target, Some(entry), "refused", Some(problem))
+            }
+            Delivery::Refused(problem) => outcome(target, Some(entry), "refused", Some(problem.clone())),
+            Delivery::Waiting(problem) => outcome(target, Some(entry), "waiting", Some(problem.clone())),
+        };
+        if let Delivery::Answered(sent) = delivery {
+            outcome.sent_bytes = sent.sent_bytes;
+            outcome.receipt = describe::json(&sent.document);
+            let millis = |took: std::time::Duration| u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            outcome.stages.push(stage("send", millis(sent.upload_took)));
+            outcome.stages.push(stage("receipt", millis(sent.receipt_took)));
+        }
+        outcome
 }
 
 fn planned_tables<'a>(schema: &'a Schema, there: Option<&'a Schema>) -> impl Iterator<Item = PlannedTable> + 'a {

@@ -1,6 +1,7 @@
 //! Uploads that are open in this process. What must outlive it is in the inbox and in the spool.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::{Arc, PoisonError};
 
 use branchline_core::id::{BackupId, ServerId};
@@ -20,7 +21,9 @@ pub(super) struct Uploads {
     /// Documents that came without being announced: the name they were given, and their own.
     names: std::sync::Mutex<HashMap<UploadKey, BackupId>>,
     /// Uploads that are complete and being dealt with in this process.
-    processing: std::sync::Mutex<HashSet<UploadKey>>,
+    processing: Arc<std::sync::Mutex<HashSet<UploadKey>>>,
+    /// Peers that something is being sent to.
+    sending: Arc<std::sync::Mutex<HashSet<ServerId>>>,
     /// Goes up whenever a backup was dealt with, so that those who wait for a receipt look again.
     dealt_with: watch::Sender<u64>,
 }
@@ -30,7 +33,8 @@ impl Default for Uploads {
         Self {
             slots: std::sync::Mutex::default(),
             names: std::sync::Mutex::default(),
-            processing: std::sync::Mutex::default(),
+            processing: Arc::default(),
+            sending: Arc::default(),
             dealt_with: watch::Sender::new(0),
         }
     }
@@ -68,18 +72,41 @@ impl Uploads {
         names.get(&(peer.clone(), backup)).copied().unwrap_or(backup)
     }
 
-    /// Whether the upload is being dealt with already; from now on it is.
-    pub(super) fn begin_processing(&self, key: &UploadKey) -> bool {
-        !self.processing.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone())
+    /// The turn to deal with an upload; nothing where somebody has it.
+    pub(super) fn begin_processing(&self, key: &UploadKey) -> Option<Turn<UploadKey>> {
+        Turn::take(&self.processing, key)
     }
 
-    /// The upload was dealt with: those who wait for its receipt look again.
-    pub(super) fn dealt_with(&self, key: &UploadKey) {
-        self.processing.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    /// The turn to send to a peer; nothing where somebody has it.
+    pub(super) fn begin_sending(&self, peer: &ServerId) -> Option<Turn<ServerId>> {
+        Turn::take(&self.sending, peer)
+    }
+
+    /// A backup was dealt with: those who wait for its receipt look again.
+    pub(super) fn dealt_with(&self) {
         self.dealt_with.send_modify(|count| *count += 1);
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.dealt_with.subscribe()
+    }
+}
+
+/// A turn that ends when it is dropped, also where the task that has it is cancelled.
+pub(super) struct Turn<K: Eq + Hash> {
+    key: K,
+    taken: Arc<std::sync::Mutex<HashSet<K>>>,
+}
+
+impl<K: Eq + Hash + Clone> Turn<K> {
+    fn take(taken: &Arc<std::sync::Mutex<HashSet<K>>>, key: &K) -> Option<Self> {
+        let free = taken.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        free.then(|| Self { key: key.clone(), taken: Arc::clone(taken) })
+    }
+}
+
+impl<K: Eq + Hash> Drop for Turn<K> {
+    fn drop(&mut self) {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }

@@ -60,8 +60,8 @@ impl Explain for PlanError {
 
     fn hint(&self) -> String {
         match self {
-            Self::MirrorNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --mirror on"),
-            Self::WriteNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --write on"),
+            Self::MirrorNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --mirror yes"),
+            Self::WriteNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --write yes"),
             _ => self.code().entry().hint.to_owned(),
         }
     }

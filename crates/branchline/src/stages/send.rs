@@ -1,7 +1,8 @@
 //! Sends: one queued backup to its peer, part by part, and waits for the receipt.
 //!
 //! What the peer has on disk decides where to go on, so a broken link or a killed process costs one part at most.
-//! Nothing is retried here: durable retry belongs to the outbox.
+//! Where the peer says that the upload stands elsewhere than we think, it is offered again, a few times. All other retry
+//! belongs to the outbox.
 
 use std::time::Duration;
 
@@ -17,6 +18,11 @@ use crate::node::progress::Reporter;
 
 /// How long one question for the receipt waits; the next one follows at once.
 const RECEIPT_WAIT: Duration = Duration::from_secs(25);
+
+/// After this long without a receipt the delivery waits in the outbox; the peer goes on, and answers the next time.
+const RECEIPT_WAIT_MAX: Duration = Duration::from_secs(30 * 60);
+/// How often an upload is offered in one delivery.
+const OFFERS_MAX: u32 = 4;
 
 /// What came of sending.
 #[derive(Debug)]
@@ -85,19 +91,8 @@ pub async fn send(
         document_bytes: entry.document_bytes(),
         signature: entry.signature.clone(),
     };
-    let mut offset = match link.offer(&offer).await? {
-        OfferAnswer::Continue { offset } => offset,
-        OfferAnswer::Complete => offer.document_bytes,
-    };
-    let begun_at = offset;
     let mut reporter = reporter.of_total(Some(entry.record_count), Some(offer.document_bytes));
-    reporter.add(0, offset);
-    while offset < offer.document_bytes {
-        let part = part_at(spool, entry, offset).await?;
-        let sent = part.len() as u64;
-        offset = link.send(entry.backup, offset, part).await?;
-        reporter.add(0, sent);
-    }
+    let sent_bytes = upload(link, spool, entry, &offer, &mut reporter).await?;
     let upload_took = watch.elapsed();
     reporter.end("all is at the peer; waiting for its receipt");
     let watch = Stopwatch::start();
@@ -105,13 +100,58 @@ pub async fn send(
         if let Some(document) = link.receipt(entry.backup, RECEIPT_WAIT).await? {
             break document;
         }
+        if watch.elapsed() > RECEIPT_WAIT_MAX {
+            return Err(LinkError::TimedOut { peer: entry.peer.clone() }.into());
+        }
     };
     let receipt = open_receipt(&document, pinned)?;
     if receipt.backup != entry.backup || receipt.checksum != entry.checksum {
         return Err(ReceiptError::OtherBackup { found: receipt.backup }.into());
     }
-    let sent_bytes = offer.document_bytes - begun_at;
     Ok(Sent { receipt, document, sent_bytes, upload_took, receipt_took: watch.elapsed() })
+}
+
+/// Sends what is missing; answers how many bytes travelled.
+async fn upload(
+    link: &dyn PeerLink,
+    spool: &dyn Spool,
+    entry: &OutboxEntry,
+    offer: &Offer,
+    reporter: &mut Reporter,
+) -> Result<u64, SendError> {
+    let (mut sent_bytes, mut offers_left) = (0, OFFERS_MAX);
+    loop {
+        let mut offset = match link.offer(offer).await? {
+            OfferAnswer::Continue { offset } => offset,
+            OfferAnswer::Complete => return Ok(sent_bytes),
+        };
+        reporter.reach(offset);
+        let refused = loop {
+            if offset >= offer.document_bytes {
+                return Ok(sent_bytes);
+            }
+            let part = part_at(spool, entry, offset).await?;
+            let part_bytes = part.len() as u64;
+            match link.send(entry.backup, offset, part).await {
+                Ok(reached) if reached > offset => {
+                    sent_bytes += part_bytes;
+                    offset = reached;
+                    reporter.reach(offset);
+                }
+                Ok(_) => return Err(no_progress(entry).into()),
+                Err(error) => break error,
+            }
+        };
+        let elsewhere = matches!(refused.code(), Code::OFFSET_MISMATCH | Code::UPLOAD_EXPIRED | Code::INTERRUPTED);
+        offers_left -= 1;
+        if !elsewhere || offers_left == 0 {
+            return Err(refused.into());
+        }
+    }
+}
+
+fn no_progress(entry: &OutboxEntry) -> LinkError {
+    LinkError::Protocol { peer: entry.peer.clone(), message: "a part was taken and the upload is no longer".to_owned() }
 }
 
 /// The next part of the document: of the first frame, the spool file and the third frame, as if they were one.

@@ -61,6 +61,17 @@ pub fn verify_path(path: &Path, expectation: Expectation) -> Result<VerifiedBack
     }
 }
 
+/// The same, on a thread of its own: a USB stick is slow.
+///
+/// # Errors
+/// Where it cannot be read, or is refused.
+pub async fn verify_file(path: &Path, expectation: Expectation) -> Result<VerifiedBackup, FileError> {
+    let (path, failed) = (path.to_owned(), path.to_owned());
+    let verifying = tokio::task::spawn_blocking(move || verify_path(&path, expectation));
+    let interrupted = |_| FileError::Io { path: failed, source: std::io::ErrorKind::Interrupted.into() };
+    verifying.await.map_err(interrupted)?
+}
+
 /// Verifies a spool file.
 ///
 /// # Errors

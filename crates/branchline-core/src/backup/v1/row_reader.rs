@@ -49,7 +49,7 @@ impl RowReader {
             let column = place.and_then(|place| self.columns.get(place)).map(|c| c.summary.name.clone());
             RowError { row, column, fault }
         };
-        if object.len() > ROW_BYTES_MAX + 1 {
+        if object.len() > ROW_BYTES_MAX {
             return Err(failed(None, RowFault::TooLarge));
         }
         std::str::from_utf8(object).map_err(|_| failed(None, RowFault::Malformed))?;

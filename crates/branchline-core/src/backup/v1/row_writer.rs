@@ -55,7 +55,8 @@ impl RowWriter {
         for (place, ((prefix, column), value)) in self.columns.iter().zip(values).enumerate() {
             out.extend_from_slice(prefix);
             row_value::write(value, &column.logical_type, out).map_err(|fault| failed(place, fault))?;
-            if out.len() - start > ROW_BYTES_MAX {
+            // The closing brace counts.
+            if out.len() - start >= ROW_BYTES_MAX {
                 return Err(failed(place, RowFault::TooLarge));
             }
         }

@@ -112,7 +112,8 @@ impl Plan {
             return Ok(Self::default());
         }
         let foreign_keys = strip::foreign_keys(session, &oids).await?;
-        let with_triggers: Vec<u32> = session.rows(WITH_TRIGGERS, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
+        let with_triggers: Vec<u32> =
+            session.rows(WITH_TRIGGERS, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
         let mut plan = Self::default();
         for (oid, place) in large {
             let own_stay = foreign_keys.iter().any(|key| key.from_oid == oid && !key.removable);
@@ -139,9 +140,12 @@ impl Plan {
         for &place in &self.direct {
             let relation = &tables[place].relation;
             locked.push(relation.name.clone());
-            let depended = keep_unique || foreign_keys.iter().any(|key| key.to_oid == relation.oid && !key.removable);
+            let depended =
+                keep_unique || foreign_keys.iter().any(|key| key.to_oid == relation.oid && !key.removable);
             let indexes = strip::indexes(session, relation.oid, &relation.name).await?;
-            self.bulk.indexes.extend(indexes.into_iter().filter(|index| index.removable && !(depended && index.unique)));
+            self.bulk
+                .indexes
+                .extend(indexes.into_iter().filter(|index| index.removable && !(depended && index.unique)));
         }
         let touches = |key: &ForeignKey| key.removable && (direct(key.from_oid) || direct(key.to_oid));
         self.bulk.foreign_keys = foreign_keys.into_iter().filter(touches).collect();
@@ -183,7 +187,11 @@ impl Bulk {
     }
 
     /// Takes the foreign keys off tables that are not empty and are about to get many rows.
-    pub(crate) async fn strip_for_merge(&mut self, session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    pub(crate) async fn strip_for_merge(
+        &mut self,
+        session: &Session,
+        tables: &[Target],
+    ) -> Result<(), DatabaseError> {
         let mut oids = Vec::new();
         for target in tables.iter().filter(|target| is_large(target)) {
             let Some(stage) = target.staged() else { continue };

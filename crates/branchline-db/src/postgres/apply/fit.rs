@@ -28,14 +28,20 @@ pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<V
 }
 
 /// Refuses where a right is missing.
-pub(crate) async fn check_rights(session: &Session, tables: &[Target], mirror: bool) -> Result<(), DatabaseError> {
+pub(crate) async fn check_rights(
+    session: &Session,
+    tables: &[Target],
+    mirror: bool,
+) -> Result<(), DatabaseError> {
     let names = session.names();
     let role = Ident::new(&names.role);
     for target in tables {
         let rights = target.relation.rights;
-        let wanted = [("INSERT", rights.insert), ("UPDATE", rights.update), ("DELETE", rights.delete || !mirror)];
+        let wanted =
+            [("INSERT", rights.insert), ("UPDATE", rights.update), ("DELETE", rights.delete || !mirror)];
         if wanted.iter().any(|(_, granted)| !granted) {
-            let missing: Vec<_> = wanted.iter().filter(|(_, granted)| !granted).map(|(word, _)| *word).collect();
+            let missing: Vec<_> =
+                wanted.iter().filter(|(_, granted)| !granted).map(|(word, _)| *word).collect();
             return Err(DatabaseError::PrivilegeMissing {
                 action: format!("write table {}", target.table.name),
                 grant: format!("GRANT {} ON TABLE {} TO {role}", missing.join(", "), target.relation.name),
@@ -51,7 +57,9 @@ pub(crate) async fn check_rights(session: &Session, tables: &[Target], mirror: b
             grant: format!("GRANT TEMPORARY ON DATABASE {} TO {role}", Ident::new(&names.database)),
         });
     }
-    if row.get::<_, String>(1) != "origin" && session.run_raw("SET session_replication_role = origin").await.is_err() {
+    if row.get::<_, String>(1) != "origin"
+        && session.run_raw("SET session_replication_role = origin").await.is_err()
+    {
         // Under any other value foreign keys are not checked at all.
         return Err(DatabaseError::PrivilegeMissing {
             action: "have foreign keys checked".to_owned(),

@@ -138,7 +138,8 @@ async fn lock_rows(session: &Session, target: &Target, stage: &str) -> Result<()
     if places.is_empty() {
         return Ok(());
     }
-    let key = list(target.table.key.iter().map(|&place| format!("t.{}", target.relation.columns[place].ident)));
+    let key =
+        list(target.table.key.iter().map(|&place| format!("t.{}", target.relation.columns[place].ident)));
     let sql = format!(
         "SELECT count(*) FROM (
            SELECT FROM {} AS t JOIN {stage} AS s ON {} WHERE {} ORDER BY {key} FOR NO KEY UPDATE OF t) AS locked",
@@ -168,7 +169,8 @@ async fn check_identities(session: &Session, target: &Target, stage: &str) -> Re
                 table: target.table.name.clone(),
                 column: ident.as_str().to_owned(),
                 row: row.get::<_, i64>(0).unsigned_abs(),
-                reason: "the row is here with another value, and the column is GENERATED ALWAYS AS IDENTITY".to_owned(),
+                reason: "the row is here with another value, and the column is GENERATED ALWAYS AS IDENTITY"
+                    .to_owned(),
             });
         }
     }

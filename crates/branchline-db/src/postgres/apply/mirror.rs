@@ -13,12 +13,19 @@ use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
 /// Refuses where a removal would reach rows of other tables.
-pub(crate) async fn check(session: &Session, catalogue: &Catalogue, tables: &[Target]) -> Result<(), DatabaseError> {
-    let covered = |name: &branchline_core::schema::TableName| tables.iter().any(|target| target.table.name == *name);
+pub(crate) async fn check(
+    session: &Session,
+    catalogue: &Catalogue,
+    tables: &[Target],
+) -> Result<(), DatabaseError> {
+    let covered =
+        |name: &branchline_core::schema::TableName| tables.iter().any(|target| target.table.name == *name);
     for child in catalogue.schema().tables().filter(|table| !covered(&table.name)) {
         for key in child.foreign_keys.iter().filter(|key| key.cascades) {
             let Some(target) = tables.iter().find(|target| target.table.name == key.target) else { continue };
-            let Some((_, relation)) = catalogue.relations().find(|(name, _)| **name == child.name) else { continue };
+            let Some((_, relation)) = catalogue.relations().find(|(name, _)| **name == child.name) else {
+                continue;
+            };
             let Some(stage) = target.staged() else { continue };
             let columns: Vec<_> = key.columns.iter().map(|&place| &relation.columns[place].ident).collect();
             let sql = format!(
@@ -29,7 +36,10 @@ pub(crate) async fn check(session: &Session, catalogue: &Catalogue, tables: &[Ta
                 absent(target, stage),
             );
             if session.row(&sql, &[]).await?.get(0) {
-                return Err(DatabaseError::MirrorCascade { table: key.target.clone(), child: child.name.clone() });
+                return Err(DatabaseError::MirrorCascade {
+                    table: key.target.clone(),
+                    child: child.name.clone(),
+                });
             }
         }
     }
@@ -46,7 +56,11 @@ pub(crate) async fn remove(
         return Ok(());
     }
     let part = |(place, target, stage): &Member<'_>| {
-        format!("d{place} AS (DELETE FROM {} AS t WHERE {} RETURNING 1)", target.relation.only(), absent(target, stage))
+        format!(
+            "d{place} AS (DELETE FROM {} AS t WHERE {} RETURNING 1)",
+            target.relation.only(),
+            absent(target, stage)
+        )
     };
     let counted = members.iter().map(|(place, ..)| format!("(SELECT pg_catalog.count(*) FROM d{place})"));
     let sql = format!("WITH {} SELECT {}", list(members.iter().map(part)), list(counted));

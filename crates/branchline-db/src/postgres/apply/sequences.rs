@@ -85,7 +85,8 @@ impl Sequence {
         if !self.may_read {
             return Err(self.missing(session, "SELECT, UPDATE"));
         }
-        let last: Option<i64> = session.row("SELECT pg_sequence_last_value($1::oid)", &[&self.oid]).await?.get(0);
+        let last: Option<i64> =
+            session.row("SELECT pg_sequence_last_value($1::oid)", &[&self.oid]).await?.get(0);
         let beyond = match last {
             Some(last) if self.increment > 0 => last >= furthest,
             Some(last) => last <= furthest,
@@ -95,7 +96,10 @@ impl Sequence {
             return Ok(());
         }
         if self.may_set {
-            return session.rows("SELECT setval($1::oid::regclass, $2)", &[&self.oid, &furthest]).await.map(drop);
+            return session
+                .rows("SELECT setval($1::oid::regclass, $2)", &[&self.oid, &furthest])
+                .await
+                .map(drop);
         }
         let start = last.unwrap_or(if self.increment > 0 { self.least } else { self.greatest });
         let steps = (furthest.saturating_sub(start) / self.increment).saturating_add(1);

@@ -72,7 +72,10 @@ struct OpenCopy {
 
 impl std::fmt::Debug for OpenCopy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenCopy").field("place", &self.place).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("OpenCopy")
+            .field("place", &self.place)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,7 +119,12 @@ impl Staging {
         Ok(())
     }
 
-    async fn start(&self, session: &Session, tables: &[Target], place: usize) -> Result<OpenCopy, DatabaseError> {
+    async fn start(
+        &self,
+        session: &Session,
+        tables: &[Target],
+        place: usize,
+    ) -> Result<OpenCopy, DatabaseError> {
         let out_of_order = || DatabaseError::Failed {
             sqlstate: "08P01".to_owned(),
             message: format!("rows came for table {place} of the backup, which is done or not there"),
@@ -148,7 +156,12 @@ impl Staging {
 
 impl OpenCopy {
     /// The batch's rows as COPY takes them.
-    fn encode(&mut self, target: &Target, columns: &TableColumns, batch: &RowBatch) -> Result<Vec<u8>, DatabaseError> {
+    fn encode(
+        &mut self,
+        target: &Target,
+        columns: &TableColumns,
+        batch: &RowBatch,
+    ) -> Result<Vec<u8>, DatabaseError> {
         let mut out = Vec::with_capacity(batch.lines.len());
         let mut values = Vec::with_capacity(columns.summaries.len());
         for object in batch.objects() {
@@ -159,13 +172,12 @@ impl OpenCopy {
             for (number, value) in values.drain(..).enumerate() {
                 let place = target.places[number];
                 let summary = &columns.summaries[number];
-                let held = Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
-                let written = held
-                    .check(value, &summary.logical_type)
-                    .and_then(|value| {
-                        let written = self.lines.field(&value, number == 0, &mut out);
-                        written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
-                    });
+                let held =
+                    Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
+                let written = held.check(value, &summary.logical_type).and_then(|value| {
+                    let written = self.lines.field(&value, number == 0, &mut out);
+                    written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
+                });
                 written.map_err(|reason| DatabaseError::ValueNotHeld {
                     table: columns.table.clone(),
                     column: summary.name.to_string(),
@@ -245,7 +257,8 @@ fn copy_fault(session: &Session, target: &Target, error: &tokio_postgres::Error)
         Load::Staged(name) => name.trim_start_matches("pg_temp."),
         Load::Direct => target.relation.name.name().as_str(),
     };
-    let columns: Vec<_> = target.places.iter().map(|&place| target.relation.columns[place].ident.as_str()).collect();
+    let columns: Vec<_> =
+        target.places.iter().map(|&place| target.relation.columns[place].ident.as_str()).collect();
     let (row, column) = copy_place(report, relation, &columns).unwrap_or((0, None));
     DatabaseError::ValueNotHeld {
         table: target.table.name.clone(),

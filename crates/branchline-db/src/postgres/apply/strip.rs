@@ -77,7 +77,10 @@ pub(crate) struct Index {
 }
 
 /// The foreign keys that start or end at these relations.
-pub(crate) async fn foreign_keys(session: &Session, relations: &[u32]) -> Result<Vec<ForeignKey>, DatabaseError> {
+pub(crate) async fn foreign_keys(
+    session: &Session,
+    relations: &[u32],
+) -> Result<Vec<ForeignKey>, DatabaseError> {
     let rows = session.rows(FOREIGN_KEYS, &[&relations]).await?;
     let foreign_key = |row: &Row| ForeignKey {
         oid: row.get(0),
@@ -94,7 +97,11 @@ pub(crate) async fn foreign_keys(session: &Session, relations: &[u32]) -> Result
 }
 
 /// The indexes of a table: the primary key, other unique ones, the rest.
-pub(crate) async fn indexes(session: &Session, oid: u32, table: &Qualified) -> Result<Vec<Index>, DatabaseError> {
+pub(crate) async fn indexes(
+    session: &Session,
+    oid: u32,
+    table: &Qualified,
+) -> Result<Vec<Index>, DatabaseError> {
     let rows = session.rows(INDEXES, &[&oid]).await?;
     let index = |row: &Row| Index {
         table: table.clone(),

@@ -52,7 +52,8 @@ async fn park_key(
     if !session.row(&swapped, &[]).await?.get::<_, bool>(0) {
         return Ok(0);
     }
-    let refused = || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
+    let refused =
+        || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
     let Some((place, placeholder)) = placeholder(target, stage, key) else { return Err(refused()) };
     let column = &target.relation.columns[place].ident;
     let sql = format!(
@@ -78,15 +79,22 @@ async fn park_key(
 fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String {
     let only = target.relation.only();
     let ident = |place: &usize| &target.relation.columns[*place].ident;
-    let columns = target.table.key.iter().map(|place| format!("t.{}", ident(place))).collect::<Vec<_>>().join(", ");
-    let written: Vec<usize> = key.columns.iter().filter(|place| target.places.contains(place)).copied().collect();
+    let columns =
+        target.table.key.iter().map(|place| format!("t.{}", ident(place))).collect::<Vec<_>>().join(", ");
+    let written: Vec<usize> =
+        key.columns.iter().filter(|place| target.places.contains(place)).copied().collect();
     let taken = |place: &usize| {
         let column = ident(place);
         // A column that does not travel keeps its value, which the other row then has as well as its own.
-        if written.contains(place) { format!("o.{column} OPERATOR(pg_catalog.=) t.{column}") } else { format!("t.{column} IS NOT NULL") }
+        if written.contains(place) {
+            format!("o.{column} OPERATOR(pg_catalog.=) t.{column}")
+        } else {
+            format!("t.{column} IS NOT NULL")
+        }
     };
     let taken = key.columns.iter().map(taken).collect::<Vec<_>>().join(" AND ");
-    let other = format!("EXISTS (SELECT FROM {stage} AS o WHERE {taken} AND NOT ({}))", same_key(target, "t", "o"));
+    let other =
+        format!("EXISTS (SELECT FROM {stage} AS o WHERE {taken} AND NOT ({}))", same_key(target, "t", "o"));
     let changed = format!(
         "SELECT {columns} FROM {only} AS t JOIN {stage} AS s ON {} WHERE ({}) AND {other}",
         same_key(target, "t", "s"),
@@ -104,7 +112,8 @@ fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String
 
 /// A column of the key and what it is set to meanwhile: an expression over `m.number`, from 1.
 fn placeholder(target: &Target, stage: &str, key: &UniqueKey) -> Option<(usize, String)> {
-    let in_foreign_key = |place: usize| target.table.foreign_keys.iter().any(|key| key.columns.contains(&place));
+    let in_foreign_key =
+        |place: usize| target.table.foreign_keys.iter().any(|key| key.columns.contains(&place));
     let usable = |place: &&usize| {
         target.places.contains(place)
             && !target.table.key.contains(place)

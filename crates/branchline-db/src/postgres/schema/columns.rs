@@ -152,7 +152,8 @@ fn describe(row: &ColumnRow, name: ColumnName, types: &Types) -> Option<(Column,
     let has_default = row.has_default || resolved.has_default || row.identity != Identity::No || nullable;
     let generated = row.generated;
     let native_type = row.words.clone();
-    let column = Column { name, logical_type: resolved.logical, native_type, nullable, has_default, generated };
+    let column =
+        Column { name, logical_type: resolved.logical, native_type, nullable, has_default, generated };
     Some((column, detail))
 }
 

@@ -23,7 +23,8 @@ pub(crate) enum Limit {
 }
 
 /// The units of an interval in ISO 8601, each with whether it stands after the `T`.
-const UNITS: [(char, bool); 6] = [('Y', false), ('M', false), ('D', false), ('H', true), ('M', true), ('S', true)];
+const UNITS: [(char, bool); 6] =
+    [('Y', false), ('M', false), ('D', false), ('H', true), ('M', true), ('S', true)];
 
 impl Limit {
     pub(super) fn of(resolved: &Resolved) -> Self {
@@ -55,7 +56,9 @@ impl Limit {
                 (text.chars().count() != width).then(|| format!("it does not have {width} characters"))
             }
             Self::Bytes(max) => (text.len() > max).then(|| format!("it has more than {max} bytes")),
-            Self::Scale(scale) => (digits_lost(text, scale)).then(|| format!("it has digits beyond a scale of {scale}")),
+            Self::Scale(scale) => {
+                (digits_lost(text, scale)).then(|| format!("it has digits beyond a scale of {scale}"))
+            }
             Self::Fraction(max) => {
                 (fraction_digits(text) > max).then(|| format!("it has more than {max} digits after a second"))
             }

@@ -138,7 +138,8 @@ mod tests {
             Value::Array(vec![Value::Integer(-3), Value::Integer(4)]),
         ]);
         assert_eq!(read("{{1,NULL},{-3,4}}", &Form::Integer), Ok(nested.clone()));
-        let strings = Value::Array(vec![text("a b"), text("\"q\" \\ {,}"), text("NULL"), text(""), text("ü")]);
+        let strings =
+            Value::Array(vec![text("a b"), text("\"q\" \\ {,}"), text("NULL"), text(""), text("ü")]);
         assert_eq!(read(r#"{"a b","\"q\" \\ {,}","NULL","",ü}"#, &Form::Text), Ok(strings.clone()));
         for (value, written) in [
             (nested, r"{{1,NULL},{-3,4}}"),

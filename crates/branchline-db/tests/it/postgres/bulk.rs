@@ -100,7 +100,10 @@ async fn a_large_load_beside_a_reader_is_checked_row_by_row() {
 async fn refused(spoil: &str, prepare: &str, code: Code) -> DatabaseError {
     let target = TestDatabase::with(SHOP).await;
     target.execute(prepare).await;
-    let source = TestDatabase::with(&SHOP.replace("UNIQUE (shop, code) DEFERRABLE INITIALLY DEFERRED", "CHECK (true)")).await;
+    let source = TestDatabase::with(
+        &SHOP.replace("UNIQUE (shop, code) DEFERRABLE INITIALLY DEFERRED", "CHECK (true)"),
+    )
+    .await;
     source.execute(&rows()).await;
     source.execute(spoil).await;
     let port = target.open().await;
@@ -117,7 +120,9 @@ const NOT_EMPTY: &str = r#"INSERT INTO shops VALUES (77); INSERT INTO "Orders" V
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orphan_on_the_last_row_is_refused_both_ways() {
-    let spoil = format!(r#"ALTER TABLE "Orders" DROP CONSTRAINT "of Shop"; UPDATE "Orders" SET shop = 99 WHERE id = {LARGE}"#);
+    let spoil = format!(
+        r#"ALTER TABLE "Orders" DROP CONSTRAINT "of Shop"; UPDATE "Orders" SET shop = 99 WHERE id = {LARGE}"#
+    );
     for prepare in ["", NOT_EMPTY] {
         let error = refused(&spoil, prepare, Code::FOREIGN_KEY_BROKEN).await;
         let DatabaseError::ForeignKey { table, constraint, detail } = &error else { panic!("{error:?}") };
@@ -131,7 +136,10 @@ async fn a_unique_value_that_two_rows_have_is_refused_both_ways() {
     let spoil = format!(r#"UPDATE "Orders" SET code = 'C{}', shop = {} WHERE id = 1"#, LARGE, 1 + LARGE % 10);
     for prepare in ["", NOT_EMPTY] {
         let error = refused(&spoil, prepare, Code::UNIQUE_CONFLICT).await;
-        assert!(matches!(&error, DatabaseError::Unique { constraint, .. } if constraint == "one Code"), "{error:?}");
+        assert!(
+            matches!(&error, DatabaseError::Unique { constraint, .. } if constraint == "one Code"),
+            "{error:?}"
+        );
     }
 }
 
@@ -152,7 +160,10 @@ async fn a_broken_check_on_the_last_row_is_refused_both_ways() {
     let spoil = format!(r#"UPDATE lines SET line = 9 WHERE "order" = {LARGE}"#);
     for prepare in [rule.to_owned(), format!("{rule}; {NOT_EMPTY}")] {
         let error = refused(&spoil, &prepare, Code::CONSTRAINT_BROKEN).await;
-        assert!(matches!(&error, DatabaseError::Constraint { constraint, .. } if constraint == "low"), "{error:?}");
+        assert!(
+            matches!(&error, DatabaseError::Constraint { constraint, .. } if constraint == "low"),
+            "{error:?}"
+        );
     }
 }
 
@@ -184,7 +195,9 @@ async fn a_primary_key_that_a_view_depends_on_stays_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_is_not_validated_stays_so() {
     let (source, target) = (source().await, TestDatabase::with(SHOP).await);
-    target.execute("ALTER TABLE lines ADD CONSTRAINT later FOREIGN KEY (line) REFERENCES shops NOT VALID").await;
+    target
+        .execute("ALTER TABLE lines ADD CONSTRAINT later FOREIGN KEY (line) REFERENCES shops NOT VALID")
+        .await;
     let before = target.dump_schema();
     worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
     assert_eq!(target.dump_schema(), before);

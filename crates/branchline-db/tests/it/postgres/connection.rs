@@ -11,7 +11,12 @@ use super::database::{TestDatabase, open};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_url_is_refused() {
-    for url in ["postgresql://", "postgresql:///nohost", "postgresql://u@h:port/d", "postgresql://u@h/d?sslmode=maybe"] {
+    for url in [
+        "postgresql://",
+        "postgresql:///nohost",
+        "postgresql://u@h:port/d",
+        "postgresql://u@h/d?sslmode=maybe",
+    ] {
         assert_refused(PostgresDatabase::connect(url).await.map(drop), Code::DATABASE_URL_INVALID);
     }
     assert_refused(branchline_db::connect("mysql://u@h/d").await.map(drop), Code::DATABASE_URL_INVALID);
@@ -31,7 +36,8 @@ async fn a_server_that_does_not_answer_is_named_without_its_password() {
 async fn a_database_or_role_that_is_not_there_is_unreachable() {
     let database = TestDatabase::with("").await;
     let missing = database.url().replace(&database.name, "no_such_database");
-    let error = assert_refused(PostgresDatabase::connect(&missing).await.map(drop), Code::DATABASE_UNREACHABLE);
+    let error =
+        assert_refused(PostgresDatabase::connect(&missing).await.map(drop), Code::DATABASE_UNREACHABLE);
     assert!(error.to_string().contains("no_such_database"), "{error}");
     let stranger = database.url_of("no_such_role");
     assert_refused(PostgresDatabase::connect(&stranger).await.map(drop), Code::DATABASE_UNREACHABLE);
@@ -41,7 +47,9 @@ async fn a_database_or_role_that_is_not_there_is_unreachable() {
 async fn a_read_only_database_can_be_read_and_not_written() {
     let database = TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
     worked(database.open().await.ledger().await);
-    database.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name)).await;
+    database
+        .execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name))
+        .await;
     let port = database.open().await;
     let backup = TestBackup::of(&*port).await;
     assert_eq!(backup.tables[0].rows, 1);
@@ -52,20 +60,29 @@ async fn a_read_only_database_can_be_read_and_not_written() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ledger_of_a_database_that_is_read_only_cannot_be_made() {
     let database = TestDatabase::with("").await;
-    database.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name)).await;
+    database
+        .execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", database.name))
+        .await;
     assert_refused(database.open().await.ledger().await, Code::DATABASE_READ_ONLY);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_is_not_to_be_had_ends_as_busy_and_leaves_nothing() {
-    let database = TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')").await;
-    let source = TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'new')").await;
+    let database =
+        TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'old')")
+            .await;
+    let source =
+        TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'new')")
+            .await;
     let backup = TestBackup::of(&*source.open().await).await;
     let till = super::database::client(&database.url()).await;
     till.batch_execute("BEGIN; UPDATE t SET v = 'till'").await.unwrap();
-    let refused = tokio::time::timeout(Duration::from_secs(30), backup.apply(&*database.open().await)).await.unwrap();
+    let refused =
+        tokio::time::timeout(Duration::from_secs(30), backup.apply(&*database.open().await)).await.unwrap();
     let error = assert_refused(refused, Code::DATABASE_BUSY);
-    assert!(matches!(error, DatabaseError::Busy { .. }) && error.retry() == branchline_core::code::Retry::Later);
+    assert!(
+        matches!(error, DatabaseError::Busy { .. }) && error.retry() == branchline_core::code::Retry::Later
+    );
     till.batch_execute("COMMIT").await.unwrap();
     assert_eq!(database.query("SELECT v FROM t").await, ["till"]);
     worked(backup.apply(&*database.open().await).await);

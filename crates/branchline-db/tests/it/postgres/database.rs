@@ -86,7 +86,10 @@ impl TestDatabase {
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
         // Newer versions protect the file with a random word.
         let text = String::from_utf8(dump.stdout).expect("UTF-8");
-        text.lines().filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict")).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .filter(|line| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict"))
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -95,7 +98,8 @@ impl Drop for TestDatabase {
         let (cluster, name, roles) = (self.cluster.clone(), self.name.clone(), self.roles.clone());
         // A runtime of its own: the test's may not be waited on from here.
         let removed = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 run(&cluster, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
                 for role in roles {

@@ -27,9 +27,20 @@ async fn columns_have_logical_types() {
     )
     .await;
     let expected = [
-        ("id", "int64"), ("d", "decimal(8,2)"), ("e", "enum"), ("es", "array<enum>"), ("p", "native:public.pair"),
-        ("r", "native:int4range"), ("n", "decimal(3,-2)"), ("b", "native:box[]"), ("dates", "array<decimal(8,2)>"),
-        ("c", "text"), ("x", "native:xml"), ("j", "json"), ("jb", "array<jsonb>"), ("i", "interval"),
+        ("id", "int64"),
+        ("d", "decimal(8,2)"),
+        ("e", "enum"),
+        ("es", "array<enum>"),
+        ("p", "native:public.pair"),
+        ("r", "native:int4range"),
+        ("n", "decimal(3,-2)"),
+        ("b", "native:box[]"),
+        ("dates", "array<decimal(8,2)>"),
+        ("c", "text"),
+        ("x", "native:xml"),
+        ("j", "json"),
+        ("jb", "array<jsonb>"),
+        ("i", "interval"),
     ];
     let table = table(&schema, "t");
     assert_eq!(types(table), expected.map(|(name, logical)| (name.to_owned(), logical.to_owned())));
@@ -55,12 +66,16 @@ async fn keys_defaults_and_computed_columns_are_told() {
     let flags: Vec<_> = children.columns.iter().map(|c| (c.nullable, c.has_default, c.generated)).collect();
     let (needed, given) = ((false, false, false), (false, true, false));
     assert_eq!(flags, [given, given, needed, (true, true, false), needed, (true, true, true)]);
-    let unique: Vec<_> = children.unique_keys.iter().map(|key| (key.name.as_str(), key.columns.as_slice())).collect();
+    let unique: Vec<_> =
+        children.unique_keys.iter().map(|key| (key.name.as_str(), key.columns.as_slice())).collect();
     assert_eq!(unique, [("children_code_key", &[4][..]), ("covering", &[2][..])]);
     let key = &children.foreign_keys[0];
     assert_eq!((key.name.as_str(), key.columns.as_slice()), ("to Parents", &[3, 2][..]));
     let name = |text| ColumnName::new(text).unwrap();
-    assert_eq!((key.target.as_str(), key.target_columns.as_slice()), ("parents", &[name("B"), name("a")][..]));
+    assert_eq!(
+        (key.target.as_str(), key.target_columns.as_slice()),
+        ("parents", &[name("B"), name("a")][..])
+    );
     assert!(key.deferrable && key.cascades);
     let parents: Vec<_> = table(&schema, "parents").key_names().map(ColumnName::as_str).collect();
     assert_eq!(parents, ["B", "a"]);
@@ -98,7 +113,11 @@ async fn tables_of_every_schema_are_found_under_names_that_differ() {
     assert_eq!(names, ["\"; DROP TABLE x; --", "Head Office.orderItems", "orderItems", "orders", "оrders"]);
     let backup = TestBackup::of(&*port).await;
     let rows: Vec<_> = backup.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
-    assert!(rows.contains(&("\"; DROP TABLE x; --", 1)) && rows.contains(&("оrders", 1)) && rows.contains(&("orders", 0)));
+    assert!(
+        rows.contains(&("\"; DROP TABLE x; --", 1))
+            && rows.contains(&("оrders", 1))
+            && rows.contains(&("orders", 0))
+    );
     worked(backup.apply(&*port).await);
 }
 
@@ -139,7 +158,12 @@ async fn a_partitioned_table_is_one_table() {
     assert_eq!(target.query("SELECT count(*) FROM sales_2024").await, ["1"]);
     assert_eq!(target.query("SELECT count(*) FROM sales_rest").await, ["1"]);
     let again = worked(backup.at(2).mirrored().apply(&*target.open().await).await);
-    assert!(again.tables.iter().all(|merged| merged.unchanged > 0 && merged.inserted + merged.updated + merged.deleted == 0));
+    assert!(
+        again
+            .tables
+            .iter()
+            .all(|merged| merged.unchanged > 0 && merged.inserted + merged.updated + merged.deleted == 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

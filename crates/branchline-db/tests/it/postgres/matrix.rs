@@ -14,8 +14,16 @@ const TYPES: &[(&str, &[&str])] = &[
     (
         "numeric",
         &[
-            "'NaN'", "0", "0.000", "1.10", "-0.1", "repeat('9', 1000)::numeric", "('0.' || repeat('3', 1000))::numeric",
-            "('-' || repeat('7', 500) || '.' || repeat('1', 500))::numeric", "1e131071", "1e-1000",
+            "'NaN'",
+            "0",
+            "0.000",
+            "1.10",
+            "-0.1",
+            "repeat('9', 1000)::numeric",
+            "('0.' || repeat('3', 1000))::numeric",
+            "('-' || repeat('7', 500) || '.' || repeat('1', 500))::numeric",
+            "1e131071",
+            "1e-1000",
         ],
     ),
     ("numeric(12,2)", &["9999999999.99", "'NaN'", "0.10"]),
@@ -23,17 +31,39 @@ const TYPES: &[(&str, &[&str])] = &[
     (
         "double precision",
         &[
-            "'NaN'", "'Infinity'", "'-Infinity'", "'-0'", "0.1", "0.30000000000000004", "1.7976931348623157e308", "5e-324",
-            "123456789.123456789", "1e21", "1e-7",
+            "'NaN'",
+            "'Infinity'",
+            "'-Infinity'",
+            "'-0'",
+            "0.1",
+            "0.30000000000000004",
+            "1.7976931348623157e308",
+            "5e-324",
+            "123456789.123456789",
+            "1e21",
+            "1e-7",
         ],
     ),
     ("money", &["'-92233720368547758.08'", "'12.34'", "'0'"]),
     (
         "text",
         &[
-            "''", "' '", "'NULL'", r"'\N'", r"'\.'", r"'a\b'", "E'\\t\\n\\r\\b\\f\\v'", "E'\\x01\\x7f'", "'quote\" and ''apostrophe'''",
-            "'ü 中 🍞'", "U&'\\+010000\\+01F600\\+02FA1D\\+0E0001\\+0F0000\\+10FFFD'", "U&'\\2028\\2029\\FEFF\\FFFF\\D7FF\\E000'",
-            "repeat('x', 1048576)", "repeat('ü\"', 100000)", "'$'", "'{\"$text\":\"x\"}'",
+            "''",
+            "' '",
+            "'NULL'",
+            r"'\N'",
+            r"'\.'",
+            r"'a\b'",
+            "E'\\t\\n\\r\\b\\f\\v'",
+            "E'\\x01\\x7f'",
+            "'quote\" and ''apostrophe'''",
+            "'ü 中 🍞'",
+            "U&'\\+010000\\+01F600\\+02FA1D\\+0E0001\\+0F0000\\+10FFFD'",
+            "U&'\\2028\\2029\\FEFF\\FFFF\\D7FF\\E000'",
+            "repeat('x', 1048576)",
+            "repeat('ü\"', 100000)",
+            "'$'",
+            "'{\"$text\":\"x\"}'",
         ],
     ),
     ("varchar(10)", &["'0123456789'", "'ü'", "''"]),
@@ -43,27 +73,55 @@ const TYPES: &[(&str, &[&str])] = &[
     ("\"char\"", &["'x'", "''"]),
     ("bytea", &["''", "'\\x00ff0a5c'", "decode(repeat('5c', 1000), 'hex')"]),
     ("uuid", &["'00000000-0000-0000-0000-000000000000'", "'FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF'"]),
-    ("date", &["'infinity'", "'-infinity'", "'0044-03-15 BC'", "'4713-01-01 BC'", "'5874897-12-31'", "'2024-02-29'"]),
+    (
+        "date",
+        &[
+            "'infinity'",
+            "'-infinity'",
+            "'0044-03-15 BC'",
+            "'4713-01-01 BC'",
+            "'5874897-12-31'",
+            "'2024-02-29'",
+        ],
+    ),
     ("time", &["'00:00:00'", "'24:00:00'", "'23:59:59.999999'", "'08:00:00.5'"]),
     ("time(0)", &["'08:00:01'"]),
     ("time with time zone", &["'24:00:00-15:59:59'", "'00:00:00+15:59'", "'12:00:00.5+05:45'"]),
     (
         "timestamp",
-        &["'infinity'", "'-infinity'", "'4713-01-01 00:00:00 BC'", "'294276-12-31 23:59:59.999999'", "'2025-01-01 08:00:00.5'"],
+        &[
+            "'infinity'",
+            "'-infinity'",
+            "'4713-01-01 00:00:00 BC'",
+            "'294276-12-31 23:59:59.999999'",
+            "'2025-01-01 08:00:00.5'",
+        ],
     ),
     (
         "timestamp with time zone",
         &[
-            "'infinity'", "'-infinity'", "'4713-01-01 00:00:00+00 BC'", "'294276-12-31 23:59:59.999999+00'",
-            "'2025-03-30 02:30:00+01'", "'1883-11-18 12:00:00+00'",
+            "'infinity'",
+            "'-infinity'",
+            "'4713-01-01 00:00:00+00 BC'",
+            "'294276-12-31 23:59:59.999999+00'",
+            "'2025-03-30 02:30:00+01'",
+            "'1883-11-18 12:00:00+00'",
         ],
     ),
     ("timestamp(3) with time zone", &["'2025-01-01 08:00:00.125+00'"]),
     (
         "interval",
         &[
-            "'0'", "'1 year 2 months 3 days 4 hours 5 minutes 6.7 seconds'", "'-1 year 2 days -3:04:05.000001'",
-            "'-178000000 years'", "'178000000 years'", "'-0.5 seconds'", "'1 month'", "'30 days'", "'24 hours'", "'-0.000001 s'",
+            "'0'",
+            "'1 year 2 months 3 days 4 hours 5 minutes 6.7 seconds'",
+            "'-1 year 2 days -3:04:05.000001'",
+            "'-178000000 years'",
+            "'178000000 years'",
+            "'-0.5 seconds'",
+            "'1 month'",
+            "'30 days'",
+            "'24 hours'",
+            "'-0.000001 s'",
             "'2562047788 hours 54.775807 seconds'",
         ],
     ),
@@ -71,14 +129,29 @@ const TYPES: &[(&str, &[&str])] = &[
     (
         "json",
         &[
-            "'null'", "'{\"a\":1,\"a\":2, \"b\" : [ 1.10 , null ]}'", "'{\"$json\":\"x\"}'", "'{\"$text\":1}'", "' \"text\" '",
-            "E'{\\n\"line\":\\n\"break\"}'", "(repeat('[', 60) || repeat(']', 60))::json", "'1e400'", "'12345678901234567890.10'",
-            "'\"\\u0000\"'", "'[\"\\ud83d\\ude00\"]'",
+            "'null'",
+            "'{\"a\":1,\"a\":2, \"b\" : [ 1.10 , null ]}'",
+            "'{\"$json\":\"x\"}'",
+            "'{\"$text\":1}'",
+            "' \"text\" '",
+            "E'{\\n\"line\":\\n\"break\"}'",
+            "(repeat('[', 60) || repeat(']', 60))::json",
+            "'1e400'",
+            "'12345678901234567890.10'",
+            "'\"\\u0000\"'",
+            "'[\"\\ud83d\\ude00\"]'",
         ],
     ),
     (
         "jsonb",
-        &["'null'", "'{\"b\":1,\"a\":[1.10,null]}'", "'{\"$deleted\":true}'", "(repeat('[', 60) || repeat(']', 60))::jsonb", "'9007199254740993'", "'\"\\n\"'"],
+        &[
+            "'null'",
+            "'{\"b\":1,\"a\":[1.10,null]}'",
+            "'{\"$deleted\":true}'",
+            "(repeat('[', 60) || repeat(']', 60))::jsonb",
+            "'9007199254740993'",
+            "'\"\\n\"'",
+        ],
     ),
     ("jsonpath", &["'$.a[*] ? (@ > 1)'"]),
     ("xml", &["'<a b=\"c\">text &amp; more</a>'", "'just text'"]),
@@ -169,9 +242,14 @@ fn hostile(database: &str) -> String {
 
 /// All values of a table as text, in a session that hides nothing.
 async fn dump(database: &TestDatabase, table: usize) -> Vec<String> {
-    let pinned = "SET datestyle = 'ISO'; SET timezone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 3;
+    let pinned =
+        "SET datestyle = 'ISO'; SET timezone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 3;
                   SET intervalstyle = 'postgres_verbose'; SET search_path = '';";
-    database.query(&format!("{pinned} SELECT (t.id, t.v, t.v IS NULL)::text FROM public.matrix_{table} AS t ORDER BY id")).await
+    database
+        .query(&format!(
+            "{pinned} SELECT (t.id, t.v, t.v IS NULL)::text FROM public.matrix_{table} AS t ORDER BY id"
+        ))
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,7 +266,9 @@ async fn every_built_in_type_survives_the_round_trip_under_hostile_defaults() {
         .iter()
         .enumerate()
         .flat_map(|(place, (name, values))| {
-            let row = move |(id, value): (usize, &&str)| format!("INSERT INTO matrix_{place} VALUES ({id}, ({value})::{name});\n");
+            let row = move |(id, value): (usize, &&str)| {
+                format!("INSERT INTO matrix_{place} VALUES ({id}, ({value})::{name});\n")
+            };
             values.iter().chain(&["NULL"]).enumerate().map(row).collect::<Vec<_>>()
         })
         .collect();
@@ -208,15 +288,23 @@ async fn every_built_in_type_survives_the_round_trip_under_hostile_defaults() {
     assert_eq!(hashes_of(&*source.open().await).await, hashes_of(&*target.open().await).await);
 
     let again = worked(backup.at(2).apply(&*target.open().await).await);
-    assert!(again.tables.iter().all(|merged| merged.inserted == 0 && merged.updated == 0), "nothing differs any more");
+    assert!(
+        again.tables.iter().all(|merged| merged.inserted == 0 && merged.updated == 0),
+        "nothing differs any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_only_looks_equal_is_updated() {
-    let table = "CREATE TABLE lax (id int PRIMARY KEY, span interval, doc json, list int[], spot point, at timetz)";
+    let table =
+        "CREATE TABLE lax (id int PRIMARY KEY, span interval, doc json, list int[], spot point, at timetz)";
     let (source, target) = (TestDatabase::with(table).await, TestDatabase::with(table).await);
     source.execute("INSERT INTO lax VALUES (1, '1 month', '{\"a\":1}', '{1}', '(1,1)', '12:00+00')").await;
-    target.execute("INSERT INTO lax VALUES (1, '30 days', '{\"a\": 1}', '[2:2]={1}', '(1,1.0000001)', '13:00+01')").await;
+    target
+        .execute(
+            "INSERT INTO lax VALUES (1, '30 days', '{\"a\": 1}', '[2:2]={1}', '(1,1.0000001)', '13:00+01')",
+        )
+        .await;
     let backup = TestBackup::of(&*source.open().await).await;
     let report = worked(backup.apply(&*target.open().await).await);
     assert_eq!((report.tables[0].updated, report.tables[0].unchanged), (1, 0));

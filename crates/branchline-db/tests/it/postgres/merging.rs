@@ -21,7 +21,9 @@ async fn a_cycle_of_keys_that_are_needed_and_never_deferred_is_merged() {
     let sql = "CREATE TABLE a (id int PRIMARY KEY, b int NOT NULL); CREATE TABLE b (id int PRIMARY KEY, a int NOT NULL REFERENCES a);
                ALTER TABLE a ADD FOREIGN KEY (b) REFERENCES b";
     let (source, target) = pair(sql).await;
-    let both = |a: i32, b: i32| format!("WITH x AS (INSERT INTO a VALUES ({a}, {b})) INSERT INTO b VALUES ({b}, {a});");
+    let both = |a: i32, b: i32| {
+        format!("WITH x AS (INSERT INTO a VALUES ({a}, {b})) INSERT INTO b VALUES ({b}, {a});")
+    };
     source.execute(&(both(1, 10) + &both(2, 20))).await;
     target.execute(&both(1, 11)).await;
     let backup = TestBackup::of(&*source.open().await).await;
@@ -56,10 +58,15 @@ async fn a_number_that_only_the_database_gives_is_inserted_and_never_changed() {
     let backup = TestBackup::of(&*source.open().await).await;
     let report = worked(backup.apply(&*target.open().await).await);
     assert_eq!((report.tables[0].updated, report.tables[0].inserted), (1, 1));
-    source.execute("DELETE FROM t WHERE id = 2; INSERT INTO t OVERRIDING SYSTEM VALUE VALUES (2, 9, 'y')").await;
+    source
+        .execute("DELETE FROM t WHERE id = 2; INSERT INTO t OVERRIDING SYSTEM VALUE VALUES (2, 9, 'y')")
+        .await;
     let changed = TestBackup::of(&*source.open().await).await.at(2);
     let error = assert_refused(changed.apply(&*target.open().await).await, Code::VALUE_NOT_HELD);
-    assert!(matches!(&error, DatabaseError::ValueNotHeld { column, row: 2, .. } if column == "n"), "{error:?}");
+    assert!(
+        matches!(&error, DatabaseError::ValueNotHeld { column, row: 2, .. } if column == "n"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +97,8 @@ async fn keys_of_every_kind_change_hands() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unique_key_that_can_be_deferred_changes_hands() {
-    let (source, target) = pair("CREATE TABLE t (id int PRIMARY KEY, c char(1) NOT NULL UNIQUE DEFERRABLE)").await;
+    let (source, target) =
+        pair("CREATE TABLE t (id int PRIMARY KEY, c char(1) NOT NULL UNIQUE DEFERRABLE)").await;
     source.execute("INSERT INTO t VALUES (1, 'b'), (2, 'a')").await;
     target.execute("INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
     worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
@@ -108,23 +116,35 @@ async fn a_value_that_would_be_cut_padded_or_rounded_is_refused_by_column_and_ro
         ("time(2)", LogicalType::Time, "08:00:00.123"),
         ("interval(0)", LogicalType::Interval, "PT0.5S"),
         ("interval year to month", LogicalType::Interval, "P1D"),
-        ("name", LogicalType::Text, "a name that is longer than sixty-three bytes, of which there are not many"),
+        (
+            "name",
+            LogicalType::Text,
+            "a name that is longer than sixty-three bytes, of which there are not many",
+        ),
         ("text", LogicalType::Text, "a\0b"),
         ("date", LogicalType::Date, "2025-02-30"),
         ("uuid", LogicalType::Uuid, "not a uuid"),
         ("mood", LogicalType::Enumeration, "furious"),
         ("inet", LogicalType::Native("inet".to_owned()), "300.1.1.1"),
     ];
-    let columns: String = types.iter().enumerate().map(|(place, (name, ..))| format!(", c{place} {name}")).collect();
+    let columns: String =
+        types.iter().enumerate().map(|(place, (name, ..))| format!(", c{place} {name}")).collect();
     let sql = format!("CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE t (id int PRIMARY KEY{columns})");
     let target = TestDatabase::with(&sql).await;
     let port = target.open().await;
     for (place, (name, logical, bad)) in types.iter().enumerate() {
         let column = format!("c{place}");
         let rows: &[&[Value<'_>]] = &[&[Value::Integer(1), Value::Null], &[Value::Integer(2), text(bad)]];
-        let backup = TestBackup::of_rows("t", &["id"], &[("id", LogicalType::Int32), (&column, logical.clone())], rows);
+        let backup = TestBackup::of_rows(
+            "t",
+            &["id"],
+            &[("id", LogicalType::Int32), (&column, logical.clone())],
+            rows,
+        );
         let error = assert_refused(backup.apply(&*port).await, Code::VALUE_NOT_HELD);
-        let DatabaseError::ValueNotHeld { column: named, row, .. } = &error else { panic!("{name}: {error:?}") };
+        let DatabaseError::ValueNotHeld { column: named, row, .. } = &error else {
+            panic!("{name}: {error:?}")
+        };
         assert_eq!((named.as_str(), *row), (column.as_str(), 2), "{name}: {error}");
     }
     assert_eq!(target.query("SELECT count(*) FROM t").await, ["0"]);
@@ -132,7 +152,8 @@ async fn a_value_that_would_be_cut_padded_or_rounded_is_refused_by_column_and_ro
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_of_another_kind_than_its_column_is_refused() {
-    let target = TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, n int, s smallint, a int[], b bytea)").await;
+    let target =
+        TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY, n int, s smallint, a int[], b bytea)").await;
     let port = target.open().await;
     let cases = [
         ("n", LogicalType::Int32, text("5")),
@@ -145,9 +166,11 @@ async fn a_value_of_another_kind_than_its_column_is_refused() {
     ];
     for (column, logical, value) in cases {
         let rows: &[&[Value<'_>]] = &[&[Value::Integer(1), value.clone()]];
-        let backup = TestBackup::of_rows("t", &["id"], &[("id", LogicalType::Int32), (column, logical)], rows);
+        let backup =
+            TestBackup::of_rows("t", &["id"], &[("id", LogicalType::Int32), (column, logical)], rows);
         let error = assert_refused(backup.apply(&*port).await, Code::VALUE_NOT_HELD);
-        let named = matches!(&error, DatabaseError::ValueNotHeld { column: named, row: 1, .. } if named == column);
+        let named =
+            matches!(&error, DatabaseError::ValueNotHeld { column: named, row: 1, .. } if named == column);
         assert!(named, "{value:?}: {error:?}");
     }
 }
@@ -171,13 +194,17 @@ async fn rules_of_domains_checks_and_exclusions_hold() {
         ("even", &[&[Value::Integer(3), Value::Null, Value::Null]]),
         (
             "apart",
-            &[&[Value::Integer(2), Value::Null, text("[1,5)")], &[Value::Integer(4), Value::Null, text("[4,6)")]],
+            &[
+                &[Value::Integer(2), Value::Null, text("[1,5)")],
+                &[Value::Integer(4), Value::Null, text("[4,6)")],
+            ],
         ),
     ];
     for (constraint, rows) in cases {
         let backup = TestBackup::of_rows("t", &["id"], &columns, rows);
         let error = assert_refused(backup.apply(&*port).await, Code::CONSTRAINT_BROKEN);
-        let named = matches!(&error, DatabaseError::Constraint { constraint: named, .. } if named == constraint);
+        let named =
+            matches!(&error, DatabaseError::Constraint { constraint: named, .. } if named == constraint);
         assert!(named, "{error:?}");
     }
     assert_eq!(target.query("SELECT count(*) FROM t").await, ["0"]);
@@ -185,7 +212,10 @@ async fn rules_of_domains_checks_and_exclusions_hold() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unique_clash_names_table_and_key() {
-    let (source, target) = pair("CREATE SCHEMA shop; CREATE TABLE shop.t (id int PRIMARY KEY, code text CONSTRAINT one_code UNIQUE)").await;
+    let (source, target) = pair(
+        "CREATE SCHEMA shop; CREATE TABLE shop.t (id int PRIMARY KEY, code text CONSTRAINT one_code UNIQUE)",
+    )
+    .await;
     source.execute("INSERT INTO shop.t VALUES (1, 'x')").await;
     target.execute("INSERT INTO shop.t VALUES (2, 'x')").await;
     let error = assert_refused(
@@ -215,13 +245,19 @@ async fn keys_of_types_with_a_lax_equality_are_matched() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_that_apply_the_same_rows_at_once_both_end() {
     let sql = "CREATE TABLE t (id int PRIMARY KEY, v int)";
-    let target = TestDatabase::with(&format!("{sql}; INSERT INTO t SELECT g, 0 FROM generate_series(1, 2000) AS g")).await;
+    let target =
+        TestDatabase::with(&format!("{sql}; INSERT INTO t SELECT g, 0 FROM generate_series(1, 2000) AS g"))
+            .await;
     let port = target.open().await;
     let mut runs = Vec::new();
     for number in 1..=4_u8 {
         let source = TestDatabase::with(sql).await;
         let order = if number % 2 == 0 { "DESC" } else { "ASC" };
-        source.execute(&format!("INSERT INTO t SELECT g, {number} FROM generate_series(1, 2000) AS g ORDER BY g {order}")).await;
+        source
+            .execute(&format!(
+                "INSERT INTO t SELECT g, {number} FROM generate_series(1, 2000) AS g ORDER BY g {order}"
+            ))
+            .await;
         let backup = TestBackup::of(&*source.open().await).await.at(number);
         let port = port.clone();
         runs.push(tokio::spawn(async move { backup.apply(&*port).await }));
@@ -266,7 +302,9 @@ async fn an_operator_that_somebody_planted_is_not_used() {
              INSERT INTO t VALUES ('a', 'old', 'sad'), ('b', 'same', 'sad')",
         )
         .await;
-    source.execute("INSERT INTO t VALUES ('a', 'new', 'sad'), ('b', 'same', 'happy'), ('c', 'more', 'sad')").await;
+    source
+        .execute("INSERT INTO t VALUES ('a', 'new', 'sad'), ('b', 'same', 'happy'), ('c', 'more', 'sad')")
+        .await;
     let report = worked(TestBackup::of(&*source.open().await).await.apply(&*target.open().await).await);
     assert_eq!((report.tables[0].updated, report.tables[0].inserted), (2, 1));
     assert_eq!(hashes_of(&*source.open().await).await, hashes_of(&*target.open().await).await);

@@ -13,7 +13,9 @@ const SHOP: &str = "CREATE TABLE shops (id serial PRIMARY KEY, name text);
 async fn source() -> TestDatabase {
     let source = TestDatabase::with(SHOP).await;
     source.execute("INSERT INTO shops (name) SELECT 'Shop ' || g FROM generate_series(1, 10) AS g").await;
-    source.execute("INSERT INTO orders (shop, at) SELECT 1 + g % 10, now() FROM generate_series(1, 30000) AS g").await;
+    source
+        .execute("INSERT INTO orders (shop, at) SELECT 1 + g % 10, now() FROM generate_series(1, 30000) AS g")
+        .await;
     source
 }
 
@@ -73,7 +75,13 @@ async fn usage_of_a_sequence_is_enough_to_advance_it() {
     let (source, mut target) = (source().await, TestDatabase::with(SHOP).await);
     let (role, url) = target.role().await;
     let grants = "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO ROLE; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO ROLE";
-    target.execute(&format!("{}; GRANT CREATE ON DATABASE {} TO {role}", grants.replace("ROLE", &role), target.name)).await;
+    target
+        .execute(&format!(
+            "{}; GRANT CREATE ON DATABASE {} TO {role}",
+            grants.replace("ROLE", &role),
+            target.name
+        ))
+        .await;
     worked(TestBackup::of(&*source.open().await).await.apply(&*open(&url).await).await);
     assert_eq!(target.query("SELECT last_value FROM orders_id_seq").await, ["30000"]);
     target.execute("INSERT INTO orders (shop) VALUES (1)").await;
@@ -84,7 +92,13 @@ async fn a_mirror_needs_delete() {
     let (source, mut target) = (source().await, TestDatabase::with(SHOP).await);
     let (role, url) = target.role().await;
     let grants = "GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO ROLE; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO ROLE";
-    target.execute(&format!("{}; GRANT CREATE ON DATABASE {} TO {role}", grants.replace("ROLE", &role), target.name)).await;
+    target
+        .execute(&format!(
+            "{}; GRANT CREATE ON DATABASE {} TO {role}",
+            grants.replace("ROLE", &role),
+            target.name
+        ))
+        .await;
     let backup = TestBackup::of(&*source.open().await).await.mirrored();
     let error = assert_refused(backup.apply(&*open(&url).await).await, Code::PRIVILEGE_MISSING);
     assert_eq!(grant_of(&error), format!("GRANT DELETE ON TABLE \"public\".\"shops\" TO \"{role}\""));
@@ -133,13 +147,19 @@ async fn a_table_with_a_column_that_may_not_be_read_cannot_sync() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn foreign_keys_are_checked_even_where_a_role_has_switched_them_off() {
-    let (source, mut target) = (TestDatabase::with("CREATE TABLE orders (id bigint PRIMARY KEY, shop int, at timestamptz)").await, TestDatabase::with(SHOP).await);
+    let (source, mut target) = (
+        TestDatabase::with("CREATE TABLE orders (id bigint PRIMARY KEY, shop int, at timestamptz)").await,
+        TestDatabase::with(SHOP).await,
+    );
     source.execute("INSERT INTO orders VALUES (1, 99)").await;
     target.execute(&format!("ALTER DATABASE {} SET session_replication_role = replica", target.name)).await;
     let backup = TestBackup::of(&*source.open().await).await;
     assert_refused(backup.apply(&*target.open().await).await, Code::FOREIGN_KEY_BROKEN);
     let (role, url) = target.role().await;
-    let all = format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; DROP SCHEMA branchline CASCADE; GRANT CREATE ON DATABASE {} TO {role}", target.name);
+    let all = format!(
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; DROP SCHEMA branchline CASCADE; GRANT CREATE ON DATABASE {} TO {role}",
+        target.name
+    );
     target.execute(&all).await;
     let error = assert_refused(backup.apply(&*open(&url).await).await, Code::PRIVILEGE_MISSING);
     assert_eq!(grant_of(&error), format!("ALTER ROLE \"{role}\" RESET session_replication_role"));

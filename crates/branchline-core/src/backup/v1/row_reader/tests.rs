@@ -134,7 +134,7 @@ fn what_is_not_a_row_is_refused_with_its_fault() {
 #[test]
 fn a_row_is_bounded() {
     let columns = columns(&[("c", "text")]);
-    let around = "{\"c\":\"\"".len();
+    let around = "{\"c\":\"\"}".len();
     let row = |bytes: usize| RowWriter::new(&table(), &columns).row(&[text(&"x".repeat(bytes - around))]).map_err(|e| e.fault);
     assert_eq!(row(ROW_BYTES_MAX), Ok(()));
     assert_eq!(row(ROW_BYTES_MAX + 1), Err(RowFault::TooLarge));
