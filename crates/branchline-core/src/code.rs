@@ -193,7 +193,7 @@ codes! {
     317 UPLOAD_EXPIRED Now Peer 410 "The upload was left for too long, or was ended." "begin it again";
     318 TOO_MANY_UPLOADS Later Peer 429 "The peer has too many uploads open." "wait until they are done";
     319 DISK_FULL Later Here 507 "The disk has no room." "make room on the disk of the server that says so; what waits is sent then";
-    320 NOT_GRANTED Never Peer 403 "The peer may not do this here." "widen its grant on the receiving server";
+    320 NOT_GRANTED Never Peer 403 "The peer may not do this here." "widen its grant on the receiving server: branchline peers grant PEER --write yes --mirror yes";
     321 TIMED_OUT Later Network 504 "The other side took too long." "try again; check the link";
 
     401 DATABASE_URL_INVALID Never Here 400 "The database URL cannot be understood." "postgresql://user@host/name or sqlite:path/to/file.db";

@@ -20,6 +20,7 @@ mod canonical;
 mod convert;
 pub mod text;
 
+pub(crate) use canonical::plain_decimal;
 pub use canonical::{CanonicalError, write_canonical};
 pub use convert::{NotHeld, can_convert, common_type, convert};
 

@@ -5,7 +5,7 @@ use crate::backup::v1::value_text;
 use crate::digest::{Digest, Hasher};
 use crate::ports::HashSpec;
 use crate::schema::{ColumnName, LogicalType, Table};
-use crate::value::{Value, write_canonical};
+use crate::value::{Value, convert, plain_decimal, write_canonical};
 
 /// Takes rows of one table, with values in the order of [`RowHasher::columns`].
 #[derive(Debug)]
@@ -73,10 +73,19 @@ impl RowHasher {
         Hashed { bucket, digest: hasher.finish() }
     }
 
-    /// The row's key in words, with its digest.
+    /// The row's key in words, with its digest: the same words on both sides, whatever the types of their columns.
     #[must_use]
     pub fn describe(&self, values: &[Value<'_>], digest: Digest) -> RowDigest {
-        let text = |&place: &usize| value_text(&values[place], &self.columns[place].shared);
+        let text = |&place: &usize| {
+            let HashedColumn { own, shared, .. } = &self.columns[place];
+            match convert(values[place].clone(), own, shared) {
+                Ok(Value::Text(text)) if matches!(shared, LogicalType::Decimal(_)) => {
+                    value_text(&Value::Text(plain_decimal(&text).into()), shared)
+                }
+                Ok(value) => value_text(&value, shared),
+                Err(_) => value_text(&values[place], own),
+            }
+        };
         RowDigest { key: self.key.iter().map(text).collect::<Vec<_>>().join(","), digest }
     }
 
@@ -89,5 +98,45 @@ impl RowHasher {
             self.scratch.push(0xff);
             self.scratch.extend(value_text(value, &column.own).into_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Column, TableName};
+
+    fn table(logical_type: &LogicalType) -> Table {
+        let column = Column {
+            name: ColumnName::new("id").unwrap(),
+            logical_type: logical_type.clone(),
+            native_type: String::new(),
+            nullable: false,
+            has_default: false,
+            generated: false,
+        };
+        let name = TableName::new("t").unwrap();
+        let (unique_keys, foreign_keys) = (Vec::new(), Vec::new());
+        Table { name, columns: vec![column], key: vec![0], unique_keys, foreign_keys, rows_estimated: 0, excluded: None }
+    }
+
+    fn described(own: &LogicalType, shared: &LogicalType, value: Value<'_>) -> (Hashed, String) {
+        let name = ColumnName::new("id").unwrap();
+        let columns = vec![(name.clone(), shared.clone())];
+        let spec = HashSpec { table: TableName::new("t").unwrap(), columns, key: vec![name], buckets: 16 };
+        let mut hasher = RowHasher::new(&spec, &table(own)).unwrap();
+        let hashed = hasher.row(std::slice::from_ref(&value));
+        (hashed, hasher.describe(&[value], hashed.digest).key)
+    }
+
+    #[test]
+    fn equal_keys_have_one_digest_and_one_name_whatever_their_columns() {
+        use LogicalType as T;
+        let text = |text: &'static str| Value::Text(text.into());
+        let decimal = |scale| T::Decimal(Some((10, scale)));
+        let shared = T::Decimal(None);
+        assert_eq!(described(&decimal(2), &shared, text("1.10")), described(&T::Text, &shared, text("1.1")));
+        let (boolean, integer) = (Value::Boolean(true), Value::Integer(1));
+        assert_eq!(described(&T::Boolean, &T::Int64, boolean), described(&T::Int64, &T::Int64, integer));
     }
 }

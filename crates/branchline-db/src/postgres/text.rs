@@ -8,7 +8,7 @@
 //! | timestamp | `2025-01-01 08:00:00.5` | `2025-01-01T08:00:00.5` |
 //! | timestamptz | `2025-01-01 08:00:00.5+00` | `2025-01-01T08:00:00.5Z` |
 //! | bytea | `\x6162` | the bytes |
-//! | array | `{1,NULL,"a b"}` | nested values ([`array`]) |
+//! | array | `{1,NULL,"a b"}` | nested values (`text/array.rs`) |
 //! | array with bounds of its own | `[2:3]={…}` | that very text |
 
 pub(crate) mod array;

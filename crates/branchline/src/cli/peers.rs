@@ -192,7 +192,7 @@ async fn show(peer: String, session: &Session) -> Result<Done, Failure> {
         ("addresses", or(&peer.addresses, "(it calls us)")),
         ("added", text::time(&peer.added_at, now)),
         ("seen", peer.last_seen.as_ref().map_or_else(|| "never".to_owned(), |time| text::time(time, now))),
-        ("may write", or(&peer.tables, "all tables")),
+        ("may write", if peer.write { or(&peer.tables, "all tables") } else { "nothing".to_owned() }),
         ("may remove", if peer.mirror { "yes: rows that it does not have" } else { "no" }.to_owned()),
         ("waits", text::count(peer.waiting, "backup", "backups")),
     ];

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use branchline_core::code::Code;
 use branchline_core::id::ServerId;
-use branchline_core::ports::Signer;
-use branchline_net::identity::Identity;
 use branchline_state::HomeLock;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -16,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 use crate::api::v1::{Answer, Command, Problem};
 use crate::node::Node;
 use crate::node::progress::silent;
-use crate::settings::{DatabaseUrl, Profile, Sources, Template, expose_template, load};
+use crate::cli::init::{NewServer, initialise};
+use crate::settings::{DatabaseUrl, Profile, Sources, load};
 
 /// A server that listens.
 pub(super) struct RunningServer {
@@ -38,20 +37,20 @@ impl RunningServer {
     ) -> Result<Self, Problem> {
         let home = folder.join(id);
         let server: ServerId = id.parse().map_err(|_| Problem::new(Code::ID_INVALID, id))?;
-        std::fs::create_dir_all(home.join("keys")).map_err(|error| unwritable(&home, &error))?;
-        let identity = Identity::create(&home.join("keys").join("identity.pem"))?;
         let address = free_address()?;
         let advertise = [crate::node::parse_address(&address)?];
-        let template = Template {
+        let config_file = home.join("config.toml");
+        let new = NewServer {
+            home: &home,
+            config_file: &config_file,
             server: &server,
             name: Some(name),
-            profile: Profile::Lan,
             database: &url,
+            profile: Profile::Lan,
             listen: Some(&address),
             advertise: &advertise,
         };
-        let config_file = home.join("config.toml");
-        std::fs::write(&config_file, expose_template(&template)).map_err(|error| unwritable(&config_file, &error))?;
+        let made = initialise(&new).await?;
         let sources = Sources { home: &home, config_file: &config_file, environment: Vec::new(), flags: Vec::new() };
         let settings = load(&sources).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
@@ -62,7 +61,7 @@ impl RunningServer {
         let serving = node.start_serving(shutdown.clone()).await?;
         Ok(Self {
             id: id.to_owned(),
-            key_id: identity.public_key().key_id().to_string(),
+            key_id: made.key_id,
             shown_url: url.shown(),
             node,
             serving: Mutex::new(Some(serving)),
@@ -100,8 +99,4 @@ fn free_address() -> Result<String, Problem> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let address = address.map_err(|error| Problem::new(Code::PORT_IN_USE, format!("no port is free: {error}")))?;
     Ok(address.to_string())
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::new(Code::FILE_UNREADABLE, format!("{}: {error}", path.display()))
 }

@@ -21,6 +21,7 @@ pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
         },
         added_at: peer.added_at.to_string(),
         last_seen: peer.last_seen.map(|at| at.to_string()),
+        write: peer.grant.write,
         mirror: peer.grant.mirror,
         tables: peer.grant.tables.iter().map(ToString::to_string).collect(),
         waiting,

@@ -157,9 +157,14 @@ impl Node {
                 self.spool.remove(&file).await?;
             }
             Dealt::Later(problem) => {
-                let told = refusal(problem);
-                entry.error = Some((told.code, told.message));
+                tracing::error!(peer = %peer.id, backup = %entry.backup, %problem, "a backup could not be dealt with");
+                let for_good = problem.known_code().refuses_the_document();
+                entry.state = if for_good { InboxState::Refused } else { entry.state };
+                entry.error = Some((problem.known_code(), problem.message));
                 self.memory.commit(vec![StateWrite::PutInbox(entry)]).await?;
+                if for_good {
+                    self.spool.remove(&file).await?;
+                }
             }
         }
         Ok(())
@@ -181,6 +186,10 @@ impl Node {
             Ok(peer) => peer,
             Err(problem) => return Ok(Dealt::Later(problem)),
         };
+        if self.is_name_of_another(&metadata).await? {
+            let message = format!("another server's backup is called {} already", metadata.backup_id);
+            return Ok(Dealt::Later(Problem::new(Code::LEDGER_FORKED, message)));
+        }
         let database = match self.database().await {
             Ok(database) => Arc::clone(database),
             Err(problem) => return Ok(Dealt::Later(problem)),
@@ -216,6 +225,13 @@ impl Node {
             }
             Err(error) => refused(&error),
         }
+    }
+
+    /// Receipts are found by the name of their backup: nobody may take a name that another server's backup has.
+    async fn is_name_of_another(&self, metadata: &Metadata) -> Result<bool, Problem> {
+        let settled = self.memory.receipt(metadata.backup_id).await?;
+        let waiting = self.memory.outbox_entry(metadata.backup_id).await?;
+        Ok(waiting.is_some() || settled.is_some_and(|settled| settled.source != metadata.source))
     }
 
     /// The receipt of a backup that was applied before.

@@ -83,14 +83,18 @@ impl Reception for NodeReception {
     }
 }
 
-/// What a peer is told of a problem: of our own machine and database no more than the code's meaning.
+/// What a peer is told of a problem.
 pub(super) fn refusal(problem: Problem) -> ReceptionError {
     let code = problem.known_code();
     if code.is_about_our_insides() {
         tracing::error!(%problem, "a peer's request failed on this server");
-        return ReceptionError::of(code);
     }
-    ReceptionError { code, message: problem.message, offset: None }
+    told(code, problem.message)
+}
+
+/// Of our own machine and database a peer is told no more than the code's meaning.
+fn told(code: Code, message: String) -> ReceptionError {
+    if code.is_about_our_insides() { ReceptionError::of(code) } else { ReceptionError { code, message, offset: None } }
 }
 
 impl Node {
@@ -379,7 +383,7 @@ impl Node {
             }
             let Some(entry) = entry else { return self.receipt_in_ledger(peer, own).await };
             if let Some((code, message)) = entry.error {
-                return Err(ReceptionError { code, message, offset: None });
+                return Err(told(code, message));
             }
             let left = wait.saturating_sub(watch.elapsed());
             if left.is_zero() || tokio::time::timeout(left, dealt_with.changed()).await.is_err() {

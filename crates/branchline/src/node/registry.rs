@@ -4,7 +4,7 @@ use branchline_core::code::Code;
 use branchline_core::id::{KeyId, ServerId};
 use branchline_core::limits::INVITATION_ATTEMPTS_MAX;
 use branchline_core::peer::{Activity, Grant, Peer, PeerAddress};
-use branchline_core::ports::{OutboxState, Signer, StateWrite};
+use branchline_core::ports::{InvitationRecord, OutboxState, Signer, StateWrite};
 use branchline_core::schema::TableName;
 use data_encoding::BASE64;
 
@@ -31,7 +31,9 @@ impl Node {
         self.pins.replace(peers.iter().map(|peer| peer.key));
         let now = now();
         let invitations = self.memory.invitations().await?;
-        self.pins.set_pairing_open(invitations.iter().any(|open| open.used.is_none() && open.expires_at > now && open.wrong_proofs < INVITATION_ATTEMPTS_MAX));
+        // Used ones count until they expire: whoever was meant must hear that somebody was quicker, and who.
+        let may_knock = |open: &InvitationRecord| open.expires_at > now && open.wrong_proofs < INVITATION_ATTEMPTS_MAX;
+        self.pins.set_pairing_open(invitations.iter().any(may_knock));
         Ok(())
     }
 

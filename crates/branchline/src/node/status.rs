@@ -2,7 +2,7 @@
 
 use branchline_core::code::Code;
 use branchline_core::limits::DISK_FREE_BYTES_MIN;
-use branchline_core::ports::OutboxState;
+use branchline_core::ports::{InboxState, OutboxState};
 
 use super::clock::now;
 use super::{Node, PRODUCER, describe};
@@ -29,6 +29,12 @@ impl Node {
         for entry in &waiting {
             let message = format!("a backup for {} waits since {}", entry.peer, entry.created_at);
             warnings.push(WarningAnswer { code: Code::UNREACHABLE.to_string(), message, fix: format!("branchline sync {}", entry.peer) });
+        }
+        for entry in self.memory.inbox().await?.iter().filter(|entry| entry.state == InboxState::Received) {
+            let Some((code, reason)) = &entry.error else { continue };
+            let message = format!("a backup of {} is here and could not be applied: {reason}", entry.peer);
+            let fix = format!("{}; then on {}: branchline sync", code.entry().hint, entry.peer);
+            warnings.push(WarningAnswer { code: code.to_string(), message, fix });
         }
         let disk_free_bytes = self.spool.free_bytes().await?;
         if disk_free_bytes < DISK_FREE_BYTES_MIN {

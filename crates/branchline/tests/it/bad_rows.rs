@@ -125,5 +125,5 @@ async fn a_row_that_cannot_be_carried_is_refused_at_its_source() {
     assert!(problem.message.starts_with("row 2 of table t cannot be carried"), "{problem}");
     let Ok(Answer::Backups(backups)) = store.ask(Command::BackupsList).await else { panic!() };
     assert!(backups.waiting.is_empty());
-    assert_eq!(std::fs::read_dir(store.home.path().join("spool")).unwrap().count(), 0);
+    assert_eq!(store.home.spool_files(""), 0);
 }

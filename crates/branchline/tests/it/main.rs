@@ -5,7 +5,9 @@
 mod bad_documents;
 mod bad_limits;
 mod bad_names;
+mod bad_peers;
 mod bad_rows;
 mod cli;
+mod pairing;
 mod sync;
 mod world;

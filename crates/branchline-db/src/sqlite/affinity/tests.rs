@@ -84,7 +84,9 @@ proptest! {
         ]),
     ) {
         let (declared, strict) = declared;
-        prop_assume!(ColumnForm::of(declared, strict).holds(&value));
+        if !ColumnForm::of(declared, strict).holds(&value) {
+            return Ok(());
+        }
         let connection = Connection::open_in_memory().unwrap();
         let suffix = if strict { "STRICT" } else { "" };
         connection.execute_batch(&format!("CREATE TABLE t(k INTEGER PRIMARY KEY, v {declared}) {suffix}")).unwrap();

@@ -76,6 +76,8 @@ pub struct PeerAnswer {
     pub activity: String,
     pub added_at: String,
     pub last_seen: Option<String>,
+    /// Whether it may send backups to be applied here.
+    pub write: bool,
     /// Whether it may ask for rows to be removed here.
     pub mirror: bool,
     /// Tables that it may write; all, where it is empty.

@@ -74,20 +74,22 @@ impl Place {
 
     /// Starts `serve`, and waits until it listens.
     pub(super) fn serve(&self, home: &str) -> Serving {
-        let mut child =
-            self.command(home).arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut command = self.command(home);
+        let command = command.arg("serve").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut serving = Serving { child: command.spawn().unwrap(), address: String::new() };
+        let mut lines = BufReader::new(serving.child.stderr.take().unwrap());
         let mut line = String::new();
-        loop {
+        while serving.address.is_empty() {
             line.clear();
             assert_ne!(lines.read_line(&mut line).unwrap(), 0, "serve ended before it listened");
             let event: Value = serde_json::from_str(&line).unwrap();
             if event["message"] == "listening for peers" {
-                // What it logs later must not stop it.
-                std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-                return Serving { child, address: event["address"].as_str().unwrap().to_owned() };
+                serving.address = event["address"].as_str().unwrap().to_owned();
             }
         }
+        // What it logs later must not stop it.
+        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+        serving
     }
 
     /// Pairs `joiner` with `inviter`, which serves at `address`.

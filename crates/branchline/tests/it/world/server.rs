@@ -63,6 +63,12 @@ impl Home {
         self.identity.public_key().key_id().to_string()
     }
 
+    /// How many files of the spool have names that begin so: `data-` for what goes out, `in-` for what comes in.
+    pub(crate) fn spool_files(&self, beginning: &str) -> usize {
+        let files = std::fs::read_dir(self.folder.join("spool")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with(beginning)).count()
+    }
+
     /// The settings, with some set by the environment, such as `BRANCHLINE_BACKUP__COMPRESSION`.
     pub(crate) fn settings(&self, environment: &[(&str, &str)]) -> Settings {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
