@@ -225,7 +225,13 @@ mod tests {
 
     #[test]
     fn only_what_can_never_be_taken_is_refused_for_good() {
-        for code in [Code::SIGNATURE_INVALID, Code::TABLE_UNKNOWN, Code::UNIQUE_CONFLICT, Code::NOT_GRANTED, Code::LEDGER_FORKED] {
+        for code in [
+            Code::SIGNATURE_INVALID,
+            Code::TABLE_UNKNOWN,
+            Code::UNIQUE_CONFLICT,
+            Code::NOT_GRANTED,
+            Code::LEDGER_FORKED,
+        ] {
             assert!(code.refuses_the_document(), "{code}");
         }
         for code in [

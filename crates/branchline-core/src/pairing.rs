@@ -15,4 +15,6 @@ mod proof;
 mod words;
 
 pub use invitation::{Invitation, InvitationError};
-pub use proof::{EXPORTER_LABEL, Exporter, PairAnswer, PairRequest, Proof, check_words, prove, secret_digest, verify_proof};
+pub use proof::{
+    EXPORTER_LABEL, Exporter, PairAnswer, PairRequest, Proof, check_words, prove, secret_digest, verify_proof,
+};

@@ -147,7 +147,18 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", ":1", "a:0", "a:65536", "a/b:1", "a b:1", "[::1:5", "https://a:1", "2001:db8::1:8443", "a@b:1"] {
+        for text in [
+            "",
+            ":1",
+            "a:0",
+            "a:65536",
+            "a/b:1",
+            "a b:1",
+            "[::1:5",
+            "https://a:1",
+            "2001:db8::1:8443",
+            "a@b:1",
+        ] {
             assert_eq!(text.parse::<PeerAddress>(), Err(PeerAddressError), "{text:?}");
         }
     }

@@ -10,15 +10,17 @@ mod spool;
 mod state;
 
 pub use database::{
-    Apply, ApplyRequest, AppliedRecord, Database, DatabaseError, ForeignKeyCheck, HashSpec, Ledger, MergeReport,
-    Snapshot, TableMerge,
+    AppliedRecord, Apply, ApplyRequest, Database, DatabaseError, ForeignKeyCheck, HashSpec, Ledger,
+    MergeReport, Snapshot, TableMerge,
 };
-pub use link::{LinkError, Offer, OfferAnswer, PeerHello, PeerLink, Reception, ReceptionError, UploadStatus, UploadStep};
+pub use link::{
+    LinkError, Offer, OfferAnswer, PeerHello, PeerLink, Reception, ReceptionError, UploadStatus, UploadStep,
+};
 pub use signer::{Signer, SignerError};
 pub use spool::{Spool, SpoolError, SpoolFile, SpoolWriter};
 pub use state::{
-    Claim, InboxEntry, InboxState, InvitationRecord, Lease, OutboxEntry, OutboxState, ReceiptRecord, StateConflict, StateError, StateRead,
-    StateReply, StateStore, StateWrite,
+    Claim, InboxEntry, InboxState, InvitationRecord, Lease, OutboxEntry, OutboxState, ReceiptRecord,
+    StateConflict, StateError, StateRead, StateReply, StateStore, StateWrite,
 };
 
 use std::future::Future;

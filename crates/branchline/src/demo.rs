@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use branchline_core::code::Code;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::v1::{Answer, Command, CompareAnswer, DemoAnswer, DemoComparison, DemoServer, Problem, SyncCommand, SyncOutcome};
+use crate::api::v1::{
+    Answer, Command, CompareAnswer, DemoAnswer, DemoComparison, DemoServer, Problem, SyncCommand, SyncOutcome,
+};
 use crate::node::ProgressSink;
 use crate::node::clock::Stopwatch;
 use crate::node::progress::Reporter;
@@ -46,7 +48,8 @@ pub enum DemoDatabase {
 }
 
 /// The head office and the stores.
-const SERVERS: [(&str, &str); 3] = [("CENTRAL-HQ", "Head office"), ("STORE-001", "Store 1"), ("STORE-002", "Store 2")];
+const SERVERS: [(&str, &str); 3] =
+    [("CENTRAL-HQ", "Head office"), ("STORE-001", "Store 1"), ("STORE-002", "Store 2")];
 
 /// Runs the demo. What happens is told through `progress`, one message a step.
 ///
@@ -71,7 +74,11 @@ pub async fn run(options: DemoOptions, progress: ProgressSink) -> Result<DemoAns
         let (url, rows) = shop.create(&folder, id, postgres.as_ref()).await?;
         let server = RunningServer::start(&folder, id, name, url, &shutdown).await?;
         let listening = server.address();
-        say(&progress, "servers", format!("{id:<10}  {rows:>5} rows  listens on {listening}  key {}", server.short_key()));
+        say(
+            &progress,
+            "servers",
+            format!("{id:<10}  {rows:>5} rows  listens on {listening}  key {}", server.short_key()),
+        );
         servers.push((server, rows));
     }
     let done = exchange(&servers, &progress).await;
@@ -101,7 +108,8 @@ async fn exchange(
     servers: &Servers,
     progress: &ProgressSink,
 ) -> Result<(Vec<DemoServer>, Vec<DemoComparison>), Problem> {
-    let (headquarters, stores) = servers.split_first().ok_or_else(|| Problem::new(Code::INTERNAL, "no servers"))?;
+    let (headquarters, stores) =
+        servers.split_first().ok_or_else(|| Problem::new(Code::INTERNAL, "no servers"))?;
     for (store, _) in stores {
         let words = pair(&headquarters.0, store).await?;
         say(progress, "pairing", format!("CENTRAL-HQ invited {}, which joined; both see: {words}", store.id));
@@ -119,22 +127,25 @@ async fn exchange(
         comparisons.push(comparison(store, "CENTRAL-HQ", &compared, progress));
     }
     comparisons.push(compare_stores(stores, progress).await?);
-    let described = servers.iter().zip(outcomes).zip(rows_after).map(|(((server, rows_before), syncs), rows_after)| {
-        DemoServer {
-            server: server.id.clone(),
-            key_id: server.key_id.clone(),
-            database: server.shown_url.clone(),
-            rows_before: *rows_before,
-            rows_after,
-            syncs,
-        }
-    });
+    let described =
+        servers.iter().zip(outcomes).zip(rows_after).map(|(((server, rows_before), syncs), rows_after)| {
+            DemoServer {
+                server: server.id.clone(),
+                key_id: server.key_id.clone(),
+                database: server.shown_url.clone(),
+                rows_before: *rows_before,
+                rows_after,
+                syncs,
+            }
+        });
     Ok((described.collect(), comparisons))
 }
 
 /// The two stores never met: they are introduced by key id, the manual way, only to be compared.
 async fn compare_stores(stores: &Servers, progress: &ProgressSink) -> Result<DemoComparison, Problem> {
-    let [(first, _), (second, _)] = stores else { return Err(Problem::new(Code::INTERNAL, "not two stores")) };
+    let [(first, _), (second, _)] = stores else {
+        return Err(Problem::new(Code::INTERNAL, "not two stores"));
+    };
     for (here, there) in [(first, second), (second, first)] {
         let add = Command::PeersAdd {
             peer: there.id.clone(),
@@ -193,12 +204,23 @@ async fn compare(server: &RunningServer, peer: &str) -> Result<CompareAnswer, Pr
     }
 }
 
-fn comparison(server: &RunningServer, peer: &str, compared: &CompareAnswer, progress: &ProgressSink) -> DemoComparison {
+fn comparison(
+    server: &RunningServer,
+    peer: &str,
+    compared: &CompareAnswer,
+    progress: &ProgressSink,
+) -> DemoComparison {
     let differ = compared.missing_here + compared.missing_there + compared.different;
     let tables = compared.tables.len();
-    let message = format!("{} = {peer}: {} rows of {tables} tables, {differ} differ", server.id, compared.rows_here);
+    let message =
+        format!("{} = {peer}: {} rows of {tables} tables, {differ} differ", server.id, compared.rows_here);
     say(progress, "compare", message);
-    DemoComparison { a: server.id.clone(), b: peer.to_owned(), equal: compared.equal, rows: compared.rows_here }
+    DemoComparison {
+        a: server.id.clone(),
+        b: peer.to_owned(),
+        equal: compared.equal,
+        rows: compared.rows_here,
+    }
 }
 
 fn say(progress: &ProgressSink, stage: &str, message: impl Into<String>) {

@@ -28,8 +28,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use branchline_core::code::Code;
-use branchline_core::ports::{Database, PeerLink, Signer, Spool, StateStore};
 use branchline_core::peer::Peer;
+use branchline_core::ports::{Database, PeerLink, Signer, Spool, StateStore};
 use branchline_net::connection::Endpoint;
 use branchline_net::deadlines::ServerBounds;
 use branchline_net::identity::Identity;
@@ -88,7 +88,12 @@ impl Node {
 
     /// Builds a server from its parts.
     #[must_use]
-    pub fn build(settings: Settings, identity: Identity, state: Arc<dyn StateStore>, spool: Arc<dyn Spool>) -> Arc<Self> {
+    pub fn build(
+        settings: Settings,
+        identity: Identity,
+        state: Arc<dyn StateStore>,
+        spool: Arc<dyn Spool>,
+    ) -> Arc<Self> {
         let tracker = TaskTracker::new();
         let links = LinkContext::new(identity.clone(), Tasks::new(tracker.clone()));
         Arc::new_cyclic(|itself| Self {
@@ -141,7 +146,11 @@ impl Node {
     ///
     /// # Errors
     /// Whatever keeps it from being done, as people are told.
-    pub async fn execute(self: &Arc<Self>, command: Command, progress: ProgressSink) -> Result<Answer, Problem> {
+    pub async fn execute(
+        self: &Arc<Self>,
+        command: Command,
+        progress: ProgressSink,
+    ) -> Result<Answer, Problem> {
         match command {
             Command::Id => Ok(Answer::Id(self.id())),
             Command::Invite { server, name, address, valid_seconds } => {
@@ -173,7 +182,9 @@ impl Node {
             Command::BackupsImport { path, dry_run, mirror } => {
                 self.import(&path, dry_run, mirror, &progress).await.map(Answer::Import)
             }
-            Command::Compare { peer, tables } => self.compare(&peer, &tables, &progress).await.map(Answer::Compare),
+            Command::Compare { peer, tables } => {
+                self.compare(&peer, &tables, &progress).await.map(Answer::Compare)
+            }
         }
     }
 
@@ -190,10 +201,14 @@ impl Node {
     ///
     /// # Errors
     /// Where the port is taken, or what was left over cannot be dealt with.
-    pub async fn start_serving(self: &Arc<Self>, shutdown: CancellationToken) -> Result<JoinHandle<()>, Problem> {
+    pub async fn start_serving(
+        self: &Arc<Self>,
+        shutdown: CancellationToken,
+    ) -> Result<JoinHandle<()>, Problem> {
         let Some(address) = self.settings.listen.clone() else {
             let missing = "this server is not told where to listen for peers";
-            return Err(Problem::new(Code::SETTINGS_INVALID, missing).with_help("set listen.address = \"0.0.0.0:8443\""));
+            return Err(Problem::new(Code::SETTINGS_INVALID, missing)
+                .with_help("set listen.address = \"0.0.0.0:8443\""));
         };
         let listener = Listener::bind(resolve(&address).await?).await?;
         self.reconcile().await?;
@@ -257,7 +272,8 @@ impl Node {
 }
 
 async fn resolve(address: &str) -> Result<SocketAddr, Problem> {
-    let invalid = || Problem::new(Code::SETTINGS_INVALID, format!("{address} is not an address to listen on"));
+    let invalid =
+        || Problem::new(Code::SETTINGS_INVALID, format!("{address} is not an address to listen on"));
     tokio::net::lookup_host(address).await.map_err(|_| invalid())?.next().ok_or_else(invalid)
 }
 

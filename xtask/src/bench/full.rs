@@ -120,7 +120,8 @@ impl Bench<'_> {
     /// The target: the source's schema without the ledger, no rows.
     fn make_target(&self, right: Right) -> Result<(), Failure> {
         create(self.cluster, TARGET)?;
-        let script = r#"set -o pipefail; "$1" -s -N branchline "$2" | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
+        let script =
+            r#"set -o pipefail; "$1" -s -N branchline "$2" | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
         let mut pipe = Command::new("bash");
         pipe.args(["-c", script, "bash"])
             .arg(self.cluster.client("pg_dump"))

@@ -130,7 +130,10 @@ mod tests {
     #[test]
     fn every_row_that_differs_is_counted_and_named() {
         let mut difference = TableDifference::default();
-        difference.add(&[row("1", "a"), row("2", "b"), row("4", "d")], &[row("2", "x"), row("3", "c"), row("4", "d")]);
+        difference.add(
+            &[row("1", "a"), row("2", "b"), row("4", "d")],
+            &[row("2", "x"), row("3", "c"), row("4", "d")],
+        );
         assert_eq!((difference.missing_there, difference.different, difference.missing_here), (1, 1, 1));
         let named: Vec<_> = difference.named.iter().map(|(how, key)| (*how, key.as_str())).collect();
         let expected =
@@ -156,6 +159,9 @@ mod tests {
 
     #[test]
     fn groups_are_bounded() {
-        assert_eq!(groups_of(&[(0, 4_000), (1, 1_000), (2, 1), (3, 9_000), (4, 1)]), [vec![0, 1], vec![2], vec![3], vec![4]]);
+        assert_eq!(
+            groups_of(&[(0, 4_000), (1, 1_000), (2, 1), (3, 9_000), (4, 1)]),
+            [vec![0, 1], vec![2], vec![3], vec![4]]
+        );
     }
 }

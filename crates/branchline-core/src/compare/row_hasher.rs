@@ -117,7 +117,15 @@ mod tests {
         };
         let name = TableName::new("t").unwrap();
         let (unique_keys, foreign_keys) = (Vec::new(), Vec::new());
-        Table { name, columns: vec![column], key: vec![0], unique_keys, foreign_keys, rows_estimated: 0, excluded: None }
+        Table {
+            name,
+            columns: vec![column],
+            key: vec![0],
+            unique_keys,
+            foreign_keys,
+            rows_estimated: 0,
+            excluded: None,
+        }
     }
 
     fn described(own: &LogicalType, shared: &LogicalType, value: Value<'_>) -> (Hashed, String) {

@@ -16,7 +16,9 @@ pub struct ServerId(String);
 
 /// Why a text is not a server id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a server id is 1 to 32 of A-Z, 0-9 and '-', begins and ends with a letter or digit, and is no device name")]
+#[error(
+    "a server id is 1 to 32 of A-Z, 0-9 and '-', begins and ends with a letter or digit, and is no device name"
+)]
 pub struct ServerIdError;
 
 impl ServerId {
@@ -75,8 +77,8 @@ mod tests {
         let long = "X".repeat(33);
         let huge = "A".repeat(65_536);
         for name in [
-            "", "-", "-A", "A-", "store", "STORE 1", "..", "..\\X", "../X", "A/B", "CON", "NUL", "COM1", "LPT9", "A\0B",
-            "A\n", "\"; DROP", "%2E%2E", "STОRE", "A.", &long, &huge,
+            "", "-", "-A", "A-", "store", "STORE 1", "..", "..\\X", "../X", "A/B", "CON", "NUL", "COM1",
+            "LPT9", "A\0B", "A\n", "\"; DROP", "%2E%2E", "STОRE", "A.", &long, &huge,
         ] {
             assert_eq!(name.parse::<ServerId>(), Err(ServerIdError), "{name:?}");
         }

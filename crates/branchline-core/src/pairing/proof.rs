@@ -73,13 +73,20 @@ pub fn prove(secret: Digest, exporter: &Exporter, inviter: KeyId, joiner: KeyId)
 
 /// Whether a proof holds; takes the same time whatever it is.
 #[must_use]
-pub fn verify_proof(proof: Proof, secret: Digest, exporter: &Exporter, inviter: KeyId, joiner: KeyId) -> bool {
+pub fn verify_proof(
+    proof: Proof,
+    secret: Digest,
+    exporter: &Exporter,
+    inviter: KeyId,
+    joiner: KeyId,
+) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     hmac::verify(&key, &proven(exporter, inviter, joiner), &proof.0).is_ok()
 }
 
 fn proven(exporter: &Exporter, inviter: KeyId, joiner: KeyId) -> Vec<u8> {
-    [b"branchline-pair-v1".as_slice(), exporter, inviter.digest().as_bytes(), joiner.digest().as_bytes()].concat()
+    [b"branchline-pair-v1".as_slice(), exporter, inviter.digest().as_bytes(), joiner.digest().as_bytes()]
+        .concat()
 }
 
 /// Four words made from the whole exchange, for two people to compare. 32 bits: the keys are pinned already, and

@@ -119,7 +119,11 @@ pub trait Apply: Send {
     fn merge(&mut self) -> BoxFuture<'_, Result<MergeReport, DatabaseError>>;
 
     /// Puts the signed receipt into the ledger, in the same transaction.
-    fn record<'a>(&'a mut self, receipt: &'a [u8], now: jiff::Timestamp) -> BoxFuture<'a, Result<(), DatabaseError>>;
+    fn record<'a>(
+        &'a mut self,
+        receipt: &'a [u8],
+        now: jiff::Timestamp,
+    ) -> BoxFuture<'a, Result<(), DatabaseError>>;
 
     /// Makes all of it lasting.
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), DatabaseError>>;
@@ -224,7 +228,9 @@ pub enum DatabaseError {
     #[error("unique key {constraint} of table {table} changes hands between rows")]
     UniqueSwap { table: TableName, constraint: String },
     /// A mirror would remove rows outside the backup.
-    #[error("removing rows of {table} would remove or change rows of {child}, which the backup does not hold")]
+    #[error(
+        "removing rows of {table} would remove or change rows of {child}, which the backup does not hold"
+    )]
     MirrorCascade { table: TableName, child: TableName },
     /// A row at the source cannot be carried.
     #[error("row {row} of table {table} cannot be carried: {reason}")]

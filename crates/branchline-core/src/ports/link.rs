@@ -101,7 +101,8 @@ pub trait Reception: Send + Sync {
     fn hello(&self, peer: ServerId) -> BoxFuture<'_, Result<PeerHello, ReceptionError>>;
 
     /// One step of an upload.
-    fn upload(&self, peer: ServerId, step: UploadStep) -> BoxFuture<'_, Result<UploadStatus, ReceptionError>>;
+    fn upload(&self, peer: ServerId, step: UploadStep)
+    -> BoxFuture<'_, Result<UploadStatus, ReceptionError>>;
 
     /// The signed receipt of a backup of that peer; nothing where it is not done after `wait`.
     fn receipt(

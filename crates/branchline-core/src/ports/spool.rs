@@ -26,7 +26,10 @@ pub enum SpoolFile {
 /// The folder of files.
 pub trait Spool: Send + Sync {
     /// Makes a file, or opens it to append to what is there already.
-    fn open_append<'a>(&'a self, file: &'a SpoolFile) -> BoxFuture<'a, Result<Box<dyn SpoolWriter>, SpoolError>>;
+    fn open_append<'a>(
+        &'a self,
+        file: &'a SpoolFile,
+    ) -> BoxFuture<'a, Result<Box<dyn SpoolWriter>, SpoolError>>;
 
     /// Bytes that are lasting on disk; nothing where there is no such file.
     fn len<'a>(&'a self, file: &'a SpoolFile) -> BoxFuture<'a, Result<Option<u64>, SpoolError>>;

@@ -116,8 +116,10 @@ fn to_raw(receipt: &Receipt) -> RawReceipt {
         deleted: table.deleted,
         unchanged: table.unchanged,
     };
-    let stage = |stage: &StageTime| RawStage { stage: stage.stage.clone(), millis: stage.took.as_millis() as u64 };
-    let fault = |fault: &ReceiptFault| RawFault { code: fault.code.to_string(), message: fault.message.clone() };
+    let stage =
+        |stage: &StageTime| RawStage { stage: stage.stage.clone(), millis: stage.took.as_millis() as u64 };
+    let fault =
+        |fault: &ReceiptFault| RawFault { code: fault.code.to_string(), message: fault.message.clone() };
     RawReceipt {
         receipt_version: 1,
         success: receipt.success,
@@ -178,7 +180,11 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
         tables: raw.tables.into_iter().map(table).collect::<Result<_, _>>()?,
         foreign_keys: raw.foreign_keys,
         locked_for: millis(raw.locked_millis),
-        stages: raw.stages.into_iter().map(|s| StageTime { stage: s.stage, took: millis(s.millis) }).collect(),
+        stages: raw
+            .stages
+            .into_iter()
+            .map(|s| StageTime { stage: s.stage, took: millis(s.millis) })
+            .collect(),
     })
 }
 

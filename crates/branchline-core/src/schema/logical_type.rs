@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn every_type_reads_back() {
-        let composed = ["decimal(12,2)", "decimal(3,-2)", "array<text>", "array<decimal(4,1)>", "native:int4range"];
+        let composed =
+            ["decimal(12,2)", "decimal(3,-2)", "array<text>", "array<decimal(4,1)>", "native:int4range"];
         for text in PLAIN.iter().map(|(name, _)| *name).chain(composed) {
             assert_eq!(text.parse::<LogicalType>().unwrap().to_string(), text);
         }
@@ -162,7 +163,9 @@ mod tests {
 
     #[test]
     fn unknown_types_are_refused() {
-        for text in ["", "int", "array<", "array<array<text>>", "decimal(1)", "native:", "INT32", "native:a\nb"] {
+        for text in
+            ["", "int", "array<", "array<array<text>>", "decimal(1)", "native:", "INT32", "native:a\nb"]
+        {
             assert!(text.parse::<LogicalType>().is_err(), "{text:?}");
         }
     }

@@ -85,7 +85,15 @@ mod tests {
 
     #[test]
     fn what_a_database_allows_is_a_name() {
-        for text in ["orders", "orderItems", "a b", "\"; DROP TABLE x; --", "..\\x", "größe", &"x".repeat(NAME_BYTES_MAX)] {
+        for text in [
+            "orders",
+            "orderItems",
+            "a b",
+            "\"; DROP TABLE x; --",
+            "..\\x",
+            "größe",
+            &"x".repeat(NAME_BYTES_MAX),
+        ] {
             assert_eq!(TableName::new(text).unwrap().as_str(), text);
         }
     }

@@ -18,7 +18,8 @@ pub struct TableGroup {
 /// Groups of tables, parents before children. A foreign key to a table that is not among them does not count.
 #[must_use]
 pub fn parents_first<'a>(tables: impl IntoIterator<Item = &'a Table>) -> Vec<TableGroup> {
-    let by_name: BTreeMap<&TableName, &Table> = tables.into_iter().map(|table| (&table.name, table)).collect();
+    let by_name: BTreeMap<&TableName, &Table> =
+        tables.into_iter().map(|table| (&table.name, table)).collect();
     let place: BTreeMap<&TableName, usize> = by_name.keys().enumerate().map(|(i, name)| (*name, i)).collect();
     let edges: Vec<Vec<usize>> = by_name
         .values()
@@ -134,13 +135,19 @@ mod tests {
     }
 
     fn order(tables: &[Table]) -> Vec<String> {
-        let join = |group: TableGroup| group.tables.iter().map(TableName::as_str).collect::<Vec<_>>().join("+");
+        let join =
+            |group: TableGroup| group.tables.iter().map(TableName::as_str).collect::<Vec<_>>().join("+");
         parents_first(tables).into_iter().map(join).collect()
     }
 
     #[test]
     fn parents_come_before_children() {
-        let tables = [table("a_items", &["orders", "products"]), table("orders", &["shops"]), table("products", &[]), table("shops", &[])];
+        let tables = [
+            table("a_items", &["orders", "products"]),
+            table("orders", &["shops"]),
+            table("products", &[]),
+            table("shops", &[]),
+        ];
         assert_eq!(order(&tables), ["shops", "orders", "products", "a_items"]);
     }
 

@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn equal_values_have_one_form() {
-        let decimal = |text: &'static str| form(Value::Text(text.into()), &T::Decimal(None), &T::Decimal(None));
+        let decimal =
+            |text: &'static str| form(Value::Text(text.into()), &T::Decimal(None), &T::Decimal(None));
         assert_eq!(decimal("1.10"), decimal("1.1"));
         assert_eq!(decimal("-0.00"), decimal("0"));
         assert_eq!(decimal("0012"), decimal("12.0"));
@@ -137,7 +138,10 @@ mod tests {
         let sqlite = form(Value::Text("1.1".into()), &T::Text, &shared);
         let postgres = form(Value::Text("1.10".into()), &T::Decimal(Some((12, 2))), &shared);
         assert_eq!(sqlite, postgres);
-        assert_eq!(form(Value::Boolean(true), &T::Boolean, &T::Int64), form(Value::Integer(1), &T::Int64, &T::Int64));
+        assert_eq!(
+            form(Value::Boolean(true), &T::Boolean, &T::Int64),
+            form(Value::Integer(1), &T::Int64, &T::Int64)
+        );
     }
 
     #[test]
@@ -155,7 +159,11 @@ mod tests {
         ];
         for (i, a) in values.iter().enumerate() {
             for b in &values[i + 1..] {
-                assert_ne!(form(a.clone(), &T::Any, &T::Any), form(b.clone(), &T::Any, &T::Any), "{a:?} {b:?}");
+                assert_ne!(
+                    form(a.clone(), &T::Any, &T::Any),
+                    form(b.clone(), &T::Any, &T::Any),
+                    "{a:?} {b:?}"
+                );
             }
         }
     }

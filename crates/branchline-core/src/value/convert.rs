@@ -54,7 +54,9 @@ pub fn common_type(a: &LogicalType, b: &LogicalType) -> Option<LogicalType> {
         (T::Json, T::JsonBinary) | (T::JsonBinary, T::Json) => Some(T::JsonBinary),
         // Text has no JSON of its own: as values, so that spaces do not count.
         (T::Text, T::Json | T::JsonBinary) | (T::Json | T::JsonBinary, T::Text) => Some(T::JsonBinary),
-        (T::Array(array), T::Text | T::Json) | (T::Text | T::Json, T::Array(array)) => Some(T::Array(array.clone())),
+        (T::Array(array), T::Text | T::Json) | (T::Text | T::Json, T::Array(array)) => {
+            Some(T::Array(array.clone()))
+        }
         (T::Text, T::Decimal(_)) | (T::Decimal(_), T::Text) => Some(T::Decimal(None)),
         (T::Text, typed) | (typed, T::Text) if typed.is_textual() => Some(typed.clone()),
         (T::Array(a), T::Array(b)) => common_type(a, b).map(|element| T::Array(Box::new(element))),
@@ -76,8 +78,12 @@ pub fn convert<'a>(value: Value<'a>, from: &LogicalType, to: &LogicalType) -> Re
     match (value, to) {
         (Value::Null, _) => Ok(Value::Null),
         (value, T::Any) => Ok(value),
-        (Value::Integer(i), T::Int16) => i16::try_from(i).map(|i| Value::Integer(i.into())).map_err(|_| not_held()),
-        (Value::Integer(i), T::Int32) => i32::try_from(i).map(|i| Value::Integer(i.into())).map_err(|_| not_held()),
+        (Value::Integer(i), T::Int16) => {
+            i16::try_from(i).map(|i| Value::Integer(i.into())).map_err(|_| not_held())
+        }
+        (Value::Integer(i), T::Int32) => {
+            i32::try_from(i).map(|i| Value::Integer(i.into())).map_err(|_| not_held())
+        }
         (Value::Integer(i), T::Int64) => Ok(Value::Integer(i)),
         (Value::Integer(i @ (0 | 1)), T::Boolean) => Ok(Value::Boolean(i == 1)),
         (Value::Boolean(b), T::Int16 | T::Int32 | T::Int64) => Ok(Value::Integer(b.into())),

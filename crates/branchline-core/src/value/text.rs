@@ -55,7 +55,9 @@ fn is_decimal(text: &str, limit: Option<(u16, i16)>) -> bool {
         let zeros = usize::from(scale.unsigned_abs());
         let whole = whole.trim_start_matches('0');
         let trailing = whole.len() - whole.trim_end_matches('0').len();
-        return fraction == 0 && (whole.is_empty() || trailing >= zeros) && whole.len() <= usize::from(precision) + zeros;
+        return fraction == 0
+            && (whole.is_empty() || trailing >= zeros)
+            && whole.len() <= usize::from(precision) + zeros;
     }
     let scale = usize::from(scale.unsigned_abs());
     let whole_max = usize::from(precision).saturating_sub(scale);
@@ -77,8 +79,12 @@ fn number(text: &str, digits: usize) -> Option<u32> {
 /// `YYYY-MM-DD`, with more digits for years past 9999; the calendar is the proleptic Gregorian one.
 fn is_date(text: &str) -> bool {
     let mut parts = text.splitn(3, '-');
-    let (Some(year), Some(month), Some(day)) = (parts.next(), parts.next(), parts.next()) else { return false };
-    let Some(year) = ((4..=7).contains(&year.len())).then(|| number(year, year.len())).flatten() else { return false };
+    let (Some(year), Some(month), Some(day)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let Some(year) = ((4..=7).contains(&year.len())).then(|| number(year, year.len())).flatten() else {
+        return false;
+    };
     let (Some(month), Some(day)) = (number(month, 2), number(day, 2)) else { return false };
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let days = match month {
@@ -97,7 +103,9 @@ fn is_time(text: &str) -> bool {
     let (clock, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let fraction_fits = (1..=6).contains(&fraction.len()) && fraction.bytes().all(|b| b.is_ascii_digit());
     let mut parts = clock.splitn(3, ':').map(|part| number(part, 2));
-    let (Some(Some(hour)), Some(Some(minute)), Some(Some(second))) = (parts.next(), parts.next(), parts.next()) else {
+    let (Some(Some(hour)), Some(Some(minute)), Some(Some(second))) =
+        (parts.next(), parts.next(), parts.next())
+    else {
         return false;
     };
     fraction_fits && ((hour < 24 && minute < 60 && second < 60) || clock == "24:00:00")
@@ -108,7 +116,8 @@ fn split_zone(text: &str) -> Option<(&str, &str)> {
     let at = text.rfind(['+', '-'])?;
     let (time, zone) = text.split_at(at);
     let parts: Vec<&str> = zone[1..].split(':').collect();
-    ((1..=3).contains(&parts.len()) && parts.iter().all(|part| number(part, 2).is_some())).then_some((time, zone))
+    ((1..=3).contains(&parts.len()) && parts.iter().all(|part| number(part, 2).is_some()))
+        .then_some((time, zone))
 }
 
 fn timestamp(text: &str, zoned: bool) -> Option<Cow<'_, str>> {

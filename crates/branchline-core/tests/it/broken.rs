@@ -68,33 +68,109 @@ fn documents() -> Vec<Broken> {
     vec![
         broken("metadata-byte-changed.json", Code::SIGNATURE_INVALID, one_byte_changed(b"\"producer\":\"")),
         broken("data-byte-changed.json", Code::CHECKSUM_MISMATCH, one_byte_changed(b"\"price\":\"")),
-        broken("signature-byte-changed.json", Code::SIGNATURE_INVALID, one_byte_changed(b",\"signature\":\"")),
+        broken(
+            "signature-byte-changed.json",
+            Code::SIGNATURE_INVALID,
+            one_byte_changed(b",\"signature\":\""),
+        ),
         broken("cut-in-metadata.json.zst", Code::TRUNCATED, whole[..100].to_vec()),
         broken("cut-before-the-last-byte.json.zst", Code::TRUNCATED, whole[..whole.len() - 1].to_vec()),
         broken("not-compressed-rightly.json.zst", Code::COMPRESSION_INVALID, document_damaged),
         broken("not-a-backup.json", Code::MALFORMED, b"{\"hello\":\"world\"}".to_vec()),
-        broken("for-another-server.json.zst", Code::WRONG_TARGET, with_metadata(replace("CENTRAL-HQ", "CENTRAL-HX"))),
-        broken("by-another-server.json.zst", Code::WRONG_SOURCE, with_metadata(replace("\"sourceServerId\":\"STORE-001\"", "\"sourceServerId\":\"STORE-002\""))),
-        broken("newer-reader-needed.json.zst", Code::VERSION_TOO_NEW, with_metadata(replace("\"minReader\":1", "\"minReader\":2"))),
-        broken("member-twice-in-metadata.json.zst", Code::DUPLICATE_MEMBER, with_metadata(replace("\"epoch\":1", "\"epoch\":1,\"epoch\":1"))),
-        broken("member-twice-in-a-row.json.zst", Code::DUPLICATE_MEMBER, with_data(replace("{\"Id\":\"x\"}", "{\"Id\":\"x\",\"Id\":\"x\"}"))),
-        broken("table-twice.json.zst", Code::DUPLICATE_MEMBER, with_data(replace("\"nothing\":[\n]", "\"everything\":[\n]"))),
+        broken(
+            "for-another-server.json.zst",
+            Code::WRONG_TARGET,
+            with_metadata(replace("CENTRAL-HQ", "CENTRAL-HX")),
+        ),
+        broken(
+            "by-another-server.json.zst",
+            Code::WRONG_SOURCE,
+            with_metadata(replace("\"sourceServerId\":\"STORE-001\"", "\"sourceServerId\":\"STORE-002\"")),
+        ),
+        broken(
+            "newer-reader-needed.json.zst",
+            Code::VERSION_TOO_NEW,
+            with_metadata(replace("\"minReader\":1", "\"minReader\":2")),
+        ),
+        broken(
+            "member-twice-in-metadata.json.zst",
+            Code::DUPLICATE_MEMBER,
+            with_metadata(replace("\"epoch\":1", "\"epoch\":1,\"epoch\":1")),
+        ),
+        broken(
+            "member-twice-in-a-row.json.zst",
+            Code::DUPLICATE_MEMBER,
+            with_data(replace("{\"Id\":\"x\"}", "{\"Id\":\"x\",\"Id\":\"x\"}")),
+        ),
+        broken(
+            "table-twice.json.zst",
+            Code::DUPLICATE_MEMBER,
+            with_data(replace("\"nothing\":[\n]", "\"everything\":[\n]")),
+        ),
         broken("row-missing.json.zst", Code::ROW_COUNT_MISMATCH, with_data(replace("{\"Id\":\"x\"}\n", ""))),
-        broken("row-too-many.json.zst", Code::ROW_COUNT_MISMATCH, with_data(replace("{\"Id\":\"x\"}\n", "{\"Id\":\"x\"},\n{\"Id\":\"y\"}\n"))),
-        broken("column-unknown.json.zst", Code::COLUMN_UNKNOWN, with_data(replace("{\"Id\":\"x\"}", "{\"Id\":\"x\",\"who\":1}"))),
+        broken(
+            "row-too-many.json.zst",
+            Code::ROW_COUNT_MISMATCH,
+            with_data(replace("{\"Id\":\"x\"}\n", "{\"Id\":\"x\"},\n{\"Id\":\"y\"}\n")),
+        ),
+        broken(
+            "column-unknown.json.zst",
+            Code::COLUMN_UNKNOWN,
+            with_data(replace("{\"Id\":\"x\"}", "{\"Id\":\"x\",\"who\":1}")),
+        ),
         broken("column-missing.json.zst", Code::MALFORMED, with_data(replace("{\"Id\":\"x\"}", "{}"))),
-        broken("value-of-another-type.json.zst", Code::MALFORMED, with_data(replace("\"small\":-32768", "\"small\":\"many\""))),
-        broken("too-deep.json.zst", Code::DEPTH_EXCEEDED, with_data(replace("\"settings\":{\"a\": [1, 2.50]}", &deep))),
+        broken(
+            "value-of-another-type.json.zst",
+            Code::MALFORMED,
+            with_data(replace("\"small\":-32768", "\"small\":\"many\"")),
+        ),
+        broken(
+            "too-deep.json.zst",
+            Code::DEPTH_EXCEEDED,
+            with_data(replace("\"settings\":{\"a\": [1, 2.50]}", &deep)),
+        ),
         broken("row-too-large.json.zst", Code::ROW_TOO_LARGE, with_data(replace("\"Id\":\"x\"", &large))),
-        broken("metadata-too-large.json.zst", Code::METADATA_TOO_LARGE, with_metadata(replace("\"producer\":\"", &padding))),
-        broken("too-many-tables.json.zst", Code::TOO_MANY_TABLES, with_metadata(replace("\"tables\":[", &format!("\"tables\":[{many_tables},")))),
-        broken("too-many-columns.json.zst", Code::TOO_MANY_COLUMNS, with_metadata(replace("\"columns\":[", &format!("\"columns\":[{many_columns}")))),
-        broken("more-data-than-granted.json.zst", Code::DATA_TOO_LARGE, with_metadata(replace("\"dataBytes\":", "\"dataBytes\":9999999"))),
+        broken(
+            "metadata-too-large.json.zst",
+            Code::METADATA_TOO_LARGE,
+            with_metadata(replace("\"producer\":\"", &padding)),
+        ),
+        broken(
+            "too-many-tables.json.zst",
+            Code::TOO_MANY_TABLES,
+            with_metadata(replace("\"tables\":[", &format!("\"tables\":[{many_tables},"))),
+        ),
+        broken(
+            "too-many-columns.json.zst",
+            Code::TOO_MANY_COLUMNS,
+            with_metadata(replace("\"columns\":[", &format!("\"columns\":[{many_columns}"))),
+        ),
+        broken(
+            "more-data-than-granted.json.zst",
+            Code::DATA_TOO_LARGE,
+            with_metadata(replace("\"dataBytes\":", "\"dataBytes\":9999999")),
+        ),
         broken("more-data-than-signed.json.zst", Code::DATA_TOO_LARGE, bomb()),
-        broken("name-with-a-line-break.json.zst", Code::NAME_INVALID, with_metadata(replace("\"name\":\"nothing\"", "\"name\":\"no\\nthing\""))),
-        broken("name-with-nul.json.zst", Code::NAME_INVALID, with_metadata(replace("\"name\":\"nothing\"", "\"name\":\"no\\u0000thing\""))),
-        broken("name-too-long.json.zst", Code::NAME_INVALID, with_metadata(replace("\"name\":\"nothing\"", &format!("\"name\":\"{}\"", "x".repeat(65_536))))),
-        broken("type-unknown.json.zst", Code::UNKNOWN_TYPE, with_metadata(replace("\"type\":\"uuid\"", "\"type\":\"guid\""))),
+        broken(
+            "name-with-a-line-break.json.zst",
+            Code::NAME_INVALID,
+            with_metadata(replace("\"name\":\"nothing\"", "\"name\":\"no\\nthing\"")),
+        ),
+        broken(
+            "name-with-nul.json.zst",
+            Code::NAME_INVALID,
+            with_metadata(replace("\"name\":\"nothing\"", "\"name\":\"no\\u0000thing\"")),
+        ),
+        broken(
+            "name-too-long.json.zst",
+            Code::NAME_INVALID,
+            with_metadata(replace("\"name\":\"nothing\"", &format!("\"name\":\"{}\"", "x".repeat(65_536)))),
+        ),
+        broken(
+            "type-unknown.json.zst",
+            Code::UNKNOWN_TYPE,
+            with_metadata(replace("\"type\":\"uuid\"", "\"type\":\"guid\"")),
+        ),
     ]
 }
 
@@ -117,7 +193,9 @@ fn each_broken_document_is_refused_with_its_own_code() {
         let frozen = std::fs::read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         match read(&frozen) {
             Err(found) if found == code => {}
-            other => wrong.push(format!("{name}: {:?} instead of {}", other.map(|lines| lines.len()), code.name())),
+            other => {
+                wrong.push(format!("{name}: {:?} instead of {}", other.map(|lines| lines.len()), code.name()))
+            }
         }
     }
     assert_eq!(wrong, Vec::<String>::new());
@@ -127,6 +205,7 @@ fn each_broken_document_is_refused_with_its_own_code() {
 fn every_file_of_the_folder_has_its_case() {
     let cases: BTreeSet<String> = documents().iter().map(|broken| broken.name.to_owned()).collect();
     let files = std::fs::read_dir(folder().join("broken")).unwrap();
-    let files: BTreeSet<String> = files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let files: BTreeSet<String> =
+        files.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, cases);
 }

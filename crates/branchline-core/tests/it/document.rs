@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use branchline_core::backup::v1::compression::compress;
 use branchline_core::backup::v1::{
-    AFTER_SIGNATURE, BEFORE_DATA, BEFORE_METADATA, BEFORE_SIGNATURE, DataEncoder, DataEvent, Expectation, RowReader, RowWriter,
-    VerifiedReader, Verifier, VerifyError, write_metadata,
+    AFTER_SIGNATURE, BEFORE_DATA, BEFORE_METADATA, BEFORE_SIGNATURE, DataEncoder, DataEvent, Expectation,
+    RowReader, RowWriter, VerifiedReader, Verifier, VerifyError, write_metadata,
 };
-use branchline_core::backup::{BackupType, Codec, ColumnSummary, DataRange, Knowledge, Metadata, TableSummary};
+use branchline_core::backup::{
+    BackupType, Codec, ColumnSummary, DataRange, Knowledge, Metadata, TableSummary,
+};
 use branchline_core::code::{Code, Explain};
 use branchline_core::digest::Digest;
 use branchline_core::id::{Epoch, Generation, Sequence};

@@ -9,10 +9,10 @@ mod problem;
 mod progress;
 
 pub use answer::{
-    Answer, BackupAnswer, BackupsAnswer, ChangedAnswer, ColumnAnswer, CompareAnswer, DemoAnswer, DemoComparison, DemoServer,
-    FileAnswer, IdAnswer, ImportAnswer, InviteAnswer, JoinAnswer, NamedRow, OutboxAnswer, PeerAnswer, PeersAnswer,
-    PingAnswer, PlannedTable, StageAnswer, StatusAnswer, SyncAnswer, SyncOutcome, TableAnswer, TableComparison, TablesAnswer,
-    WarningAnswer,
+    Answer, BackupAnswer, BackupsAnswer, ChangedAnswer, ColumnAnswer, CompareAnswer, DemoAnswer,
+    DemoComparison, DemoServer, FileAnswer, IdAnswer, ImportAnswer, InviteAnswer, JoinAnswer, NamedRow,
+    OutboxAnswer, PeerAnswer, PeersAnswer, PingAnswer, PlannedTable, StageAnswer, StatusAnswer, SyncAnswer,
+    SyncOutcome, TableAnswer, TableComparison, TablesAnswer, WarningAnswer,
 };
 pub use command::{Command, SyncCommand};
 pub use control::{ControlMessage, ControlMessageError};

@@ -3,11 +3,13 @@
 //! Exit codes: 0 each peer has it · 3 some have it and some do not · 5 none has it, and what waits is tried again ·
 //! else the code of the first refusal.
 
+use branchline_core::code::Code;
+
 use super::done::{Done, Failure};
 use super::problem_text::problem_text;
 use super::run::{Reply, Session};
 use super::{confirm, text};
-use crate::api::v1::{Answer, Command, SyncAnswer, SyncCommand, SyncOutcome};
+use crate::api::v1::{Answer, Command, PlannedTable, Problem, SyncAnswer, SyncCommand, SyncOutcome};
 
 /// What `sync` takes.
 #[derive(Debug, clap::Args)]
@@ -66,6 +68,18 @@ async fn confirm_mirror(command: &SyncCommand, session: &Session) -> Result<(), 
     session.output.end_progress();
     for peer in &planned.peers {
         session.output.note(&described_peer(peer));
+        if let Some(problem) = &peer.problem {
+            return Err(problem
+                .clone()
+                .with_data("Nothing was sent: how many rows would be removed is not known.")
+                .into());
+        }
+        let uncounted = |table: &&PlannedTable| table.removed.is_none() && table.obstacle.is_none();
+        if let Some(table) = peer.planned.iter().find(uncounted) {
+            let message =
+                format!("how many rows of {} would be removed at {} is not known", table.table, peer.peer);
+            return Err(Problem::new(Code::MIRROR_CASCADE, message).with_data("Nothing was sent.").into());
+        }
         let removed: u64 = peer.planned.iter().filter_map(|table| table.removed).sum();
         let rows = text::count(removed, "row that is", "rows that are");
         let what = format!("{} will remove {rows} not in this database.", peer.peer);

@@ -37,12 +37,17 @@ impl PrivatePostgres {
     pub(super) async fn start() -> Result<Self, Problem> {
         let password = HEXLOWER.encode(&entropy::<16>()?);
         let starting = tokio::task::spawn_blocking(move || Self::start_now(password));
-        starting.await.map_err(|_| Problem::new(Code::INTERRUPTED, "the start of PostgreSQL was interrupted"))?
+        starting
+            .await
+            .map_err(|_| Problem::new(Code::INTERRUPTED, "the start of PostgreSQL was interrupted"))?
     }
 
     fn start_now(password: String) -> Result<Self, Problem> {
         let programs = Programs::find()?;
-        let folder = tempfile::Builder::new().prefix("branchline-demo-").tempdir().map_err(|error| failed("make a folder", &error))?;
+        let folder = tempfile::Builder::new()
+            .prefix("branchline-demo-")
+            .tempdir()
+            .map_err(|error| failed("make a folder", &error))?;
         let password_file = folder.path().join("password");
         fs::write(&password_file, &password).map_err(|error| failed("write the password", &error))?;
         if let Some(user) = programs.user {
@@ -51,14 +56,22 @@ impl PrivatePostgres {
         let data = folder.path().join("data");
         run(programs
             .command("initdb")
-            .args(["--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "--auth=scram-sha-256"])
+            .args([
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--username=postgres",
+                "--auth=scram-sha-256",
+            ])
             .arg("--pwfile")
             .arg(&password_file)
             .arg("--pgdata")
             .arg(&data))?;
         let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let port = port.map_err(|error| failed("find a free port", &error))?.port();
-        let options = format!("-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='' -c fsync=off");
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories='' -c fsync=off"
+        );
         let server = Self { programs, folder, port, password };
         run(server
             .programs
@@ -95,7 +108,12 @@ impl PrivatePostgres {
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         let data = self.folder.path().join("data");
-        let stop = self.programs.command("pg_ctl").args(["stop", "--mode=immediate", "--silent", "--pgdata"]).arg(data).output();
+        let stop = self
+            .programs
+            .command("pg_ctl")
+            .args(["stop", "--mode=immediate", "--silent", "--pgdata"])
+            .arg(data)
+            .output();
         if let Err(error) = stop {
             tracing::warn!(%error, "the demo's PostgreSQL could not be stopped");
         }
@@ -133,11 +151,12 @@ fn candidates() -> Vec<PathBuf> {
     for parent in ["/usr/lib/postgresql", "/usr/pgsql", r"C:\Program Files\PostgreSQL", "/opt/homebrew/opt"] {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         versions.extend(entries.filter_map(|entry| {
-            let version = entry.file_name().to_string_lossy().trim_start_matches("postgresql@").parse().ok()?;
+            let version =
+                entry.file_name().to_string_lossy().trim_start_matches("postgresql@").parse().ok()?;
             Some((version, entry.path().join("bin")))
         }));
     }
-    versions.sort_by(|a, b| b.0.cmp(&a.0));
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     versions.into_iter().map(|(_, folder)| folder).chain(std::env::split_paths(&on_path)).collect()
 }
@@ -148,14 +167,19 @@ fn exists(folder: &Path, program: &str) -> bool {
 
 #[cfg(unix)]
 fn user_to_run_as() -> Result<Option<&'static str>, Problem> {
-    let id = |arguments: &[&str]| Command::new("id").args(arguments).output().map_err(|error| failed("run id", &error));
+    let id = |arguments: &[&str]| {
+        Command::new("id").args(arguments).output().map_err(|error| failed("run id", &error))
+    };
     if id(&["-u"])?.stdout.trim_ascii() != b"0" {
         return Ok(None);
     }
     match id(&["-u", "postgres"])?.status.success() {
         true => Ok(Some("postgres")),
-        false => Err(Problem::new(Code::DATABASE_UNREACHABLE, "PostgreSQL does not run as root, and there is no user postgres")
-            .with_help("run the demo as another user")),
+        false => Err(Problem::new(
+            Code::DATABASE_UNREACHABLE,
+            "PostgreSQL does not run as root, and there is no user postgres",
+        )
+        .with_help("run the demo as another user")),
     }
 }
 
@@ -168,13 +192,20 @@ fn user_to_run_as() -> Result<Option<&'static str>, Problem> {
 /// Runs a program to its end. What it says is not read: a server that it leaves behind would keep the
 /// pipe open.
 fn run(command: &mut Command) -> Result<(), Problem> {
-    let name = Path::new(command.get_program()).file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into_owned();
+    let name = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or(OsStr::new("?"))
+        .to_string_lossy()
+        .into_owned();
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     let status = status.map_err(|error| failed(&format!("run {name}"), &error))?;
     if status.success() {
         return Ok(());
     }
-    Err(Problem::new(Code::DATABASE_UNREACHABLE, format!("{name} failed ({status}) while a private PostgreSQL was made")))
+    Err(Problem::new(
+        Code::DATABASE_UNREACHABLE,
+        format!("{name} failed ({status}) while a private PostgreSQL was made"),
+    ))
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Problem {

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::v1::{Answer, Command, Problem};
+use crate::cli::init::{NewServer, initialise};
 use crate::node::Node;
 use crate::node::progress::silent;
-use crate::cli::init::{NewServer, initialise};
 use crate::settings::{DatabaseUrl, Profile, Sources, load};
 
 /// A server that listens.
@@ -51,9 +51,11 @@ impl RunningServer {
             advertise: &advertise,
         };
         let made = initialise(&new).await?;
-        let sources = Sources { home: &home, config_file: &config_file, environment: Vec::new(), flags: Vec::new() };
+        let sources =
+            Sources { home: &home, config_file: &config_file, environment: Vec::new(), flags: Vec::new() };
         let settings = load(&sources).map_err(|faults| {
-            let faults: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+            let faults: Vec<String> =
+                faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
             Problem::new(Code::SETTINGS_INVALID, faults.join("; "))
         })?;
         let lock = branchline_state::lock(&home)?;
@@ -97,6 +99,7 @@ impl RunningServer {
 /// can be started again.
 fn free_address() -> Result<String, Problem> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = address.map_err(|error| Problem::new(Code::PORT_IN_USE, format!("no port is free: {error}")))?;
+    let address =
+        address.map_err(|error| Problem::new(Code::PORT_IN_USE, format!("no port is free: {error}")))?;
     Ok(address.to_string())
 }

@@ -46,8 +46,13 @@ pub(super) struct Shop {
 }
 
 /// Names of a type in the two engines.
-const SQLITE_TYPES: [(&str, &str); 5] =
-    [("{decimal}", "DECIMAL TEXT"), ("{date}", "DATE TEXT"), ("{timestamp}", "TIMESTAMPTZ TEXT"), ("{float}", "REAL"), ("{json}", "TEXT")];
+const SQLITE_TYPES: [(&str, &str); 5] = [
+    ("{decimal}", "DECIMAL TEXT"),
+    ("{date}", "DATE TEXT"),
+    ("{timestamp}", "TIMESTAMPTZ TEXT"),
+    ("{float}", "REAL"),
+    ("{json}", "TEXT"),
+];
 const POSTGRES_TYPES: [(&str, &str); 5] = [
     ("{decimal}", "numeric(12,2)"),
     ("{date}", "date"),
@@ -68,14 +73,17 @@ impl Shop {
         match postgres {
             Some(postgres) => {
                 let url = postgres.create_database(&id.to_lowercase().replace('-', "_")).await?;
-                postgres.execute(&url, &format!("{}BEGIN;{data}COMMIT;", with_types(&POSTGRES_TYPES))).await?;
+                postgres
+                    .execute(&url, &format!("{}BEGIN;{data}COMMIT;", with_types(&POSTGRES_TYPES)))
+                    .await?;
                 Ok((DatabaseUrl::new(url), rows))
             }
             None => {
                 let file = folder.join(format!("{id}.db"));
                 let failed = |error: rusqlite::Error| Problem::new(Code::DATABASE_FAILED, error.to_string());
                 let connection = rusqlite::Connection::open(&file).map_err(failed)?;
-                let script = format!("PRAGMA journal_mode=WAL; BEGIN;{}{data}COMMIT;", with_types(&SQLITE_TYPES));
+                let script =
+                    format!("PRAGMA journal_mode=WAL; BEGIN;{}{data}COMMIT;", with_types(&SQLITE_TYPES));
                 connection.execute_batch(&script).map_err(failed)?;
                 Ok((DatabaseUrl::new(format!("sqlite:{}", file.display())), rows))
             }
@@ -100,17 +108,25 @@ impl Shop {
             let rate = format!("{}.{:02}", 3 + person, 25 * person % 100);
             script.insert(
                 "employees",
-                &format!("'emp-{store}-{person}','shop-{store}','{name}','{rate}',{},'2021-0{}-28'", person != 3, person + 1),
+                &format!(
+                    "'emp-{store}-{person}','shop-{store}','{name}','{rate}',{},'2021-0{}-28'",
+                    person != 3,
+                    person + 1
+                ),
             );
         }
-        let _ = writeln!(script.text, "UPDATE shops SET manager_id = 'emp-{store}-0' WHERE id = 'shop-{store}';");
+        let _ =
+            writeln!(script.text, "UPDATE shops SET manager_id = 'emp-{store}-0' WHERE id = 'shop-{store}';");
         for customer in 0..CUSTOMERS {
             let cents = number(store * 7 + customer, 9_000);
             let note = if customer % 5 == 0 { "'calls before delivery; \"blue gate\"'" } else { "NULL" };
             let phone = format!("+26377{store}{customer:05}");
             script.insert(
                 "customers",
-                &format!("'cust-{store}-{customer}','shop-{store}','Customer {customer}','{phone}','{}',{note}", money(cents)),
+                &format!(
+                    "'cust-{store}-{customer}','shop-{store}','Customer {customer}','{phone}','{}',{note}",
+                    money(cents)
+                ),
             );
         }
     }
@@ -124,8 +140,11 @@ impl Shop {
         };
         let total: usize = (0..lines).map(line).map(|(_, quantity, cents)| quantity * cents).sum();
         let at = format!("2025-12-06T{:02}:{:02}:{:02}Z", 7 + order / 12, order % 12 * 5, order % 60);
-        let customer =
-            if order.is_multiple_of(3) { format!("'cust-{store}-{}'", order % CUSTOMERS) } else { "NULL".to_owned() };
+        let customer = if order.is_multiple_of(3) {
+            format!("'cust-{store}-{}'", order % CUSTOMERS)
+        } else {
+            "NULL".to_owned()
+        };
         script.insert(
             "orders",
             &format!(
@@ -136,24 +155,39 @@ impl Shop {
         );
         for (place, (product, quantity, cents)) in (0..lines).map(line).enumerate() {
             let price = money(cents);
-            script.insert("order_items", &format!("'ord-{store}-{order:04}',{},'prod-{product:03}',{quantity},'{price}'", place + 1));
+            script.insert(
+                "order_items",
+                &format!("'ord-{store}-{order:04}',{},'prod-{product:03}',{quantity},'{price}'", place + 1),
+            );
         }
         let method = ["cash", "card", "mobile_money"][order % 3];
-        let reference = if method == "cash" { "NULL".to_owned() } else { format!("'REF{:06X}'", order * 7919) };
+        let reference =
+            if method == "cash" { "NULL".to_owned() } else { format!("'REF{:06X}'", order * 7919) };
         script.insert(
             "payments",
-            &format!("'pay-{store}-{order:04}','ord-{store}-{order:04}','{method}','{}',{reference},'{at}'", money(total)),
+            &format!(
+                "'pay-{store}-{order:04}','ord-{store}-{order:04}','{method}','{}',{reference},'{at}'",
+                money(total)
+            ),
         );
     }
 }
 
 fn catalogue(script: &mut Script) {
-    for (place, (name, emoji)) in [("Food", "🍞"), ("Hardware", "🔩"), ("Clothing", "👕"), ("Bakery", "🥐"), ("Tools", "🔨")].iter().enumerate() {
+    for (place, (name, emoji)) in
+        [("Food", "🍞"), ("Hardware", "🔩"), ("Clothing", "👕"), ("Bakery", "🥐"), ("Tools", "🔨")]
+            .iter()
+            .enumerate()
+    {
         let parent = if place < 3 { "NULL".to_owned() } else { format!("'cat-{}'", place - 3) };
         script.insert("categories", &format!("'cat-{place}',{parent},'{name}','{emoji}'"));
     }
     for product in 0..PRODUCTS {
-        let weight = if product % 4 == 0 { "NULL".to_owned() } else { format!("{}.{:03}", product % 3, product * 37 % 1000) };
+        let weight = if product % 4 == 0 {
+            "NULL".to_owned()
+        } else {
+            format!("{}.{:03}", product % 3, product * 37 % 1000)
+        };
         let attributes = format!(r#"'{{"size":{},"perishable":{}}}'"#, product % 7, product % 2 == 0);
         let price = money(price_cents(product));
         script.insert(

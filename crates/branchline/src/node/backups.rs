@@ -54,15 +54,19 @@ impl Document for FileDocument {
 impl Node {
     pub(super) async fn list_backups(&self) -> Result<BackupsAnswer, Problem> {
         let outbox = self.memory.outbox().await?;
-        let waiting = outbox.iter().filter(|entry| entry.state == OutboxState::Waiting).map(describe::outbox).collect();
+        let waiting =
+            outbox.iter().filter(|entry| entry.state == OutboxState::Waiting).map(describe::outbox).collect();
         let settled = self.memory.receipts(RECEIPTS_LISTED).await?;
-        Ok(BackupsAnswer { waiting, settled: settled.iter().map(|record| describe::receipt(record, false)).collect() })
+        Ok(BackupsAnswer {
+            waiting,
+            settled: settled.iter().map(|record| describe::receipt(record, false)).collect(),
+        })
     }
 
     pub(super) async fn show_backup(&self, text: &str) -> Result<BackupAnswer, Problem> {
-        let backup: BackupId = text
-            .parse()
-            .map_err(|error: branchline_core::id::BackupIdError| Problem::new(Code::ID_INVALID, error.to_string()))?;
+        let backup: BackupId = text.parse().map_err(|error: branchline_core::id::BackupIdError| {
+            Problem::new(Code::ID_INVALID, error.to_string())
+        })?;
         if let Some(record) = self.memory.receipt(backup).await? {
             return Ok(describe::receipt(&record, true));
         }
@@ -90,11 +94,14 @@ impl Node {
         let database = self.database().await?;
         let reporter = Reporter::begin(progress, "pack", Some(name));
         let restrict = |schema| self.restrict(schema);
-        let draft = pack(database.as_ref(), &restrict, self.spool.as_ref(), backup_id()?, codec, reporter).await?;
+        let draft =
+            pack(database.as_ref(), &restrict, self.spool.as_ref(), backup_id()?, codec, reporter).await?;
         let _turn = self.queue_turn.lock().await;
         let sealed = self.seal_for(&peer, None, &draft, mirror).await?;
         let mut entries = queue(self.memory.store(), vec![sealed]).await?;
-        let Some(entry) = entries.pop() else { return Err(Problem::new(Code::INTERNAL, "nothing was queued")) };
+        let Some(entry) = entries.pop() else {
+            return Err(Problem::new(Code::INTERNAL, "nothing was queued"));
+        };
         let target = target_path(Path::new(path), &entry);
         self.write_document(&entry, &target).await?;
         let open = Expectation { target: None, source: None, data_bytes_max: u64::MAX, signature: None };
@@ -104,7 +111,8 @@ impl Node {
     }
 
     async fn write_document(&self, entry: &OutboxEntry, target: &Path) -> Result<(), Problem> {
-        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder =
+            target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let unwritable = |error: std::io::Error| unwritable(target, &error);
         // Beside its final name, so that a pulled stick never holds half a backup under it.
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
@@ -134,7 +142,10 @@ impl Node {
         let verified = verify_file(path, open).await?;
         let metadata = verified.metadata();
         let peer = self.memory.peer(metadata.source.as_str()).await.map_err(|_| {
-            Problem::new(Code::NOT_PAIRED, format!("{} made this backup and is not a peer of this server", metadata.source))
+            Problem::new(
+                Code::NOT_PAIRED,
+                format!("{} made this backup and is not a peer of this server", metadata.source),
+            )
         })?;
         let expectation = Expectation {
             target: Some(self.settings.server.clone()),
@@ -177,8 +188,13 @@ impl Node {
         let receipt = open_receipt(document, peer.key)?;
         let mut writes = vec![StateWrite::PutReceipt(record_of(&receipt, document.to_vec()))];
         let entry = self.memory.outbox_entry(receipt.backup).await?.filter(|entry| entry.peer == peer.id);
-        if receipt.source != self.settings.server || entry.as_ref().is_some_and(|entry| entry.checksum != receipt.checksum) {
-            return Err(Problem::new(Code::RECEIPT_INVALID, "the receipt answers a backup that this server did not make"));
+        if receipt.source != self.settings.server
+            || entry.as_ref().is_some_and(|entry| entry.checksum != receipt.checksum)
+        {
+            return Err(Problem::new(
+                Code::RECEIPT_INVALID,
+                "the receipt answers a backup that this server did not make",
+            ));
         }
         if entry.is_some() {
             let state = if receipt.success { OutboxState::Delivered } else { OutboxState::Refused };
@@ -223,15 +239,19 @@ fn codec_of(text: &str) -> Result<Codec, Problem> {
 
 /// A folder gets the backup under its own name.
 fn target_path(path: &Path, entry: &OutboxEntry) -> PathBuf {
-    if path.is_dir() { path.join(format!("{}.{}", entry.backup, entry.codec.extension())) } else { path.to_owned() }
+    if path.is_dir() {
+        path.join(format!("{}.{}", entry.backup, entry.codec.extension()))
+    } else {
+        path.to_owned()
+    }
 }
 
 /// The file's bytes, if it is a receipt and not a backup.
 fn small_json(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
-    let unreadable = |error: std::io::Error| Problem::new(Code::FILE_UNREADABLE, format!("{}: {error}", path.display()));
+    let unreadable =
+        |error: std::io::Error| Problem::new(Code::FILE_UNREADABLE, format!("{}: {error}", path.display()));
     let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     file.take(MESSAGE_BYTES_MAX as u64 * 8).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(bytes.starts_with(b"{\"success\":").then_some(bytes))
 }
-

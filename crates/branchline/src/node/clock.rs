@@ -46,7 +46,8 @@ impl Stopwatch {
 /// Where the system gives none.
 pub fn entropy<const BYTES: usize>() -> Result<[u8; BYTES], Problem> {
     let mut bytes = [0; BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Problem::new(Code::INTERNAL, "the system gives no entropy"))?;
+    aws_lc_rs::rand::fill(&mut bytes)
+        .map_err(|_| Problem::new(Code::INTERNAL, "the system gives no entropy"))?;
     Ok(bytes)
 }
 

@@ -2,8 +2,8 @@
 
 use branchline_core::code::Code;
 use branchline_core::compare::{
-    CompareAnswer as WireAnswer, CompareRequest, Difference, NotShared, TableDifference, TableHashes, differing_buckets, groups_of,
-    shared_spec,
+    CompareAnswer as WireAnswer, CompareRequest, Difference, NotShared, TableDifference, TableHashes,
+    differing_buckets, groups_of, shared_spec,
 };
 use branchline_core::id::ServerId;
 use branchline_core::ports::{HashSpec, PeerLink, Snapshot};
@@ -36,7 +36,8 @@ impl Node {
         let mut reporter = Reporter::begin(progress, "compare", Some(name));
         let mut tables = Vec::new();
         for spec in specs {
-            let (rows, table) = compare_table(snapshot.as_mut(), link.as_ref(), &spec, &here, &hello.schema).await?;
+            let (rows, table) =
+                compare_table(snapshot.as_mut(), link.as_ref(), &spec, &here, &hello.schema).await?;
             reporter.add(rows, 0);
             tables.push(table);
         }
@@ -60,13 +61,18 @@ impl Node {
     }
 
     /// Answers a peer that compares.
-    pub(super) async fn answer_comparison(&self, peer: &ServerId, request: CompareRequest) -> Result<WireAnswer, Problem> {
+    pub(super) async fn answer_comparison(
+        &self,
+        peer: &ServerId,
+        request: CompareRequest,
+    ) -> Result<WireAnswer, Problem> {
         let known = self.memory.peer(peer.as_str()).await?;
         let spec = match &request {
             CompareRequest::Hashes(spec) | CompareRequest::Rows { spec, .. } => spec,
         };
         let buckets_fit = spec.buckets.is_power_of_two() && spec.buckets as usize <= BUCKETS_ASKED_MAX;
-        let asked_fit = !matches!(&request, CompareRequest::Rows { buckets, .. } if buckets.len() > BUCKETS_ASKED_MAX);
+        let asked_fit =
+            !matches!(&request, CompareRequest::Rows { buckets, .. } if buckets.len() > BUCKETS_ASKED_MAX);
         if !buckets_fit || !asked_fit {
             return Err(Problem::new(Code::REQUEST_INVALID, "that many buckets are not compared"));
         }
@@ -84,7 +90,9 @@ impl Node {
         }
         let answer = match &request {
             CompareRequest::Hashes(spec) => WireAnswer::Hashes(snapshot.hashes(spec).await?),
-            CompareRequest::Rows { spec, buckets } => WireAnswer::Rows(snapshot.row_digests(spec, buckets).await?),
+            CompareRequest::Rows { spec, buckets } => {
+                WireAnswer::Rows(snapshot.row_digests(spec, buckets).await?)
+            }
         };
         snapshot.close().await?;
         Ok(answer)
@@ -92,9 +100,15 @@ impl Node {
 }
 
 /// What the two schemas share, and what not, with the reason.
-fn shared(here: &Schema, there: &Schema, only: &[String]) -> Result<(Vec<HashSpec>, Vec<PlannedTable>), Problem> {
+fn shared(
+    here: &Schema,
+    there: &Schema,
+    only: &[String],
+) -> Result<(Vec<HashSpec>, Vec<PlannedTable>), Problem> {
     let wanted = |table: &Table| only.is_empty() || only.iter().any(|name| name == table.name.as_str());
-    if let Some(unknown) = only.iter().find(|name| !here.tables().any(|table| table.name.as_str() == name.as_str())) {
+    if let Some(unknown) =
+        only.iter().find(|name| !here.tables().any(|table| table.name.as_str() == name.as_str()))
+    {
         return Err(Problem::new(Code::TABLE_UNKNOWN, format!("there is no table {unknown} here")));
     }
     let left_out = |table: &Table, reason: &str| PlannedTable {
@@ -174,7 +188,10 @@ fn other_answer() -> Problem {
 }
 
 fn columns_not_shared(spec: &HashSpec, here: &Schema, there: &Schema) -> Vec<String> {
-    let columns = [here, there].into_iter().filter_map(|schema| schema.table(&spec.table)).flat_map(|table| &table.columns);
+    let columns = [here, there]
+        .into_iter()
+        .filter_map(|schema| schema.table(&spec.table))
+        .flat_map(|table| &table.columns);
     let mut names: Vec<String> = columns
         .filter(|column| !spec.columns.iter().any(|(name, _)| *name == column.name))
         .map(|column| column.name.to_string())

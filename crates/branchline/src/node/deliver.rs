@@ -49,7 +49,9 @@ impl Node {
         let sent = send(link, self.spool.as_ref(), &entry, peer.key, reporter).await;
         let delivery = match sent {
             Ok(sent) => self.settle_answered(&entry, sent).await?,
-            Err(error) if error.code().refuses_the_document() => self.settle_refused(&entry, link, &error).await?,
+            Err(error) if error.code().refuses_the_document() => {
+                self.settle_refused(&entry, link, &error).await?
+            }
             Err(error) => self.defer(&entry, &error).await?,
         };
         Ok(Some((entry, delivery)))
@@ -102,7 +104,8 @@ impl Node {
 
     async fn defer(&self, entry: &OutboxEntry, error: &SendError) -> Result<Delivery, Problem> {
         let wait = wait_after(entry.attempts + 1, u64::from_le_bytes(entropy()?));
-        let not_before = now().checked_add(wait).map_err(|_| Problem::new(Code::INTERNAL, "the clock is at its end"))?;
+        let not_before =
+            now().checked_add(wait).map_err(|_| Problem::new(Code::INTERNAL, "the clock is at its end"))?;
         let (backup, code, message) = (entry.backup, error.code(), error.to_string());
         self.memory.commit(vec![StateWrite::DeferOutbox { backup, not_before, code, message }]).await?;
         let waiting = self.memory.outbox_of(&entry.peer).await?;

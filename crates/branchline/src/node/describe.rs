@@ -7,7 +7,9 @@ use branchline_core::ports::{OutboxEntry, ReceiptRecord};
 use branchline_core::receipt::v1::parse;
 use branchline_core::schema::Table;
 
-use crate::api::v1::{BackupAnswer, ColumnAnswer, FileAnswer, OutboxAnswer, PeerAnswer, PlannedTable, TableAnswer};
+use crate::api::v1::{
+    BackupAnswer, ColumnAnswer, FileAnswer, OutboxAnswer, PeerAnswer, PlannedTable, TableAnswer,
+};
 
 pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
     PeerAnswer {
@@ -83,7 +85,12 @@ pub(super) fn planned(table: &TableSummary) -> PlannedTable {
 
 /// What a verified file says of itself.
 #[must_use]
-pub fn file(path: &str, backup: &VerifiedBackup, document_bytes: u64, key_pinned: Option<bool>) -> FileAnswer {
+pub fn file(
+    path: &str,
+    backup: &VerifiedBackup,
+    document_bytes: u64,
+    key_pinned: Option<bool>,
+) -> FileAnswer {
     let metadata = backup.metadata();
     FileAnswer {
         path: path.to_owned(),

@@ -8,16 +8,17 @@ use branchline_core::code::{Code, Explain};
 use branchline_core::id::BackupId;
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
-    BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile, StateWrite,
+    BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile,
+    StateWrite,
 };
 use branchline_core::receipt::v1::ReceiptError;
 use branchline_core::schema::Schema;
 
+use super::Node;
 use super::clock::now;
 use super::progress::{ProgressSink, Reporter, silent};
 use super::reception::refusal;
 use super::uploads::{Turn, UploadKey};
-use super::Node;
 use crate::api::v1::Problem;
 use crate::stages::apply::{Document, apply};
 use crate::stages::plan::plan;
@@ -145,7 +146,12 @@ impl Node {
         self.uploads.dealt_with();
     }
 
-    async fn deal_and_record(&self, peer: Peer, mut entry: InboxEntry, verified: VerifiedBackup) -> Result<(), Problem> {
+    async fn deal_and_record(
+        &self,
+        peer: Peer,
+        mut entry: InboxEntry,
+        verified: VerifiedBackup,
+    ) -> Result<(), Problem> {
         entry.error = None;
         let file = SpoolFile::Inbound { peer: entry.peer.clone(), backup: entry.backup };
         let document = SpooledDocument { spool: Arc::clone(&self.spool), file: file.clone() };
@@ -199,7 +205,9 @@ impl Node {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
             if error.code().refuses_the_document() {
                 let refusal = maker.refusal(&metadata, error, now());
-                return Ok(Dealt::Answered(refusal.map_err(|error| Problem::new(Code::KEY_UNREADABLE, error.to_string()))?));
+                return Ok(Dealt::Answered(
+                    refusal.map_err(|error| Problem::new(Code::KEY_UNREADABLE, error.to_string()))?,
+                ));
             }
             Ok(Dealt::Later(Problem::of(error)))
         };
@@ -235,7 +243,11 @@ impl Node {
     }
 
     /// The receipt of a backup that was applied before.
-    async fn applied_before(&self, database: &dyn Database, metadata: &Metadata) -> Result<Option<Applied>, RepeatError> {
+    async fn applied_before(
+        &self,
+        database: &dyn Database,
+        metadata: &Metadata,
+    ) -> Result<Option<Applied>, RepeatError> {
         let Some(record) = database.applied(metadata.backup_id).await? else {
             let last = database.last_applied(metadata.source.clone()).await?;
             let later = last.filter(|last| last.epoch == metadata.epoch && last.sequence > metadata.sequence);

@@ -7,7 +7,8 @@ use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, KeyId, Sequence, ServerId};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
-    Claim, InboxEntry, InvitationRecord, OutboxEntry, ReceiptRecord, StateRead, StateReply, StateStore, StateWrite,
+    Claim, InboxEntry, InvitationRecord, OutboxEntry, ReceiptRecord, StateRead, StateReply, StateStore,
+    StateWrite,
 };
 
 use crate::api::v1::Problem;
@@ -83,7 +84,11 @@ impl Memory {
         ask!(self, StateRead::Inbox, Inbox)
     }
 
-    pub(super) async fn inbox_entry(&self, peer: &ServerId, backup: BackupId) -> Result<Option<InboxEntry>, Problem> {
+    pub(super) async fn inbox_entry(
+        &self,
+        peer: &ServerId,
+        backup: BackupId,
+    ) -> Result<Option<InboxEntry>, Problem> {
         ask!(self, StateRead::InboxEntry { peer: peer.clone(), backup }, InboxEntry)
     }
 

@@ -5,9 +5,13 @@ use std::time::Duration;
 use branchline_core::code::Code;
 use branchline_core::id::ServerId;
 use branchline_core::limits::{INVITATION_ATTEMPTS_MAX, INVITATION_VALID};
-use branchline_core::pairing::{Invitation, PairAnswer, PairRequest, check_words, secret_digest, verify_proof};
+use branchline_core::pairing::{
+    Invitation, PairAnswer, PairRequest, check_words, secret_digest, verify_proof,
+};
 use branchline_core::peer::{Activity, Grant, Peer};
-use branchline_core::ports::{InvitationRecord, ReceptionError, Signer, StateConflict, StateError, StateWrite};
+use branchline_core::ports::{
+    InvitationRecord, ReceptionError, Signer, StateConflict, StateError, StateWrite,
+};
 use branchline_net::v1::client::{Joiner, pair};
 
 use super::Node;
@@ -57,16 +61,20 @@ impl Node {
     }
 
     pub(super) async fn join(&self, line: &str) -> Result<JoinAnswer, Problem> {
-        let invitation: Invitation = line.parse().map_err(|error: branchline_core::pairing::InvitationError| {
-            Problem::new(Code::INVITATION_MISTYPED, error.to_string())
-        })?;
+        let invitation: Invitation =
+            line.parse().map_err(|error: branchline_core::pairing::InvitationError| {
+                Problem::new(Code::INVITATION_MISTYPED, error.to_string())
+            })?;
         let now = now();
         if invitation.expires_at <= now {
             let message = format!("the invitation was good until {}", invitation.expires_at);
             return Err(Problem::new(Code::INVITATION_EXPIRED, message));
         }
         if let Some(known) = self.memory.peer_by_key(invitation.pin).await? {
-            return Err(Problem::new(Code::PEER_EXISTS, format!("{} is a peer of this server already", known.id)));
+            return Err(Problem::new(
+                Code::PEER_EXISTS,
+                format!("{} is a peer of this server already", known.id),
+            ));
         }
         let joiner = Joiner {
             server: self.settings.server.clone(),
@@ -111,7 +119,8 @@ impl Node {
         if !verify_proof(request.proof, record.secret_digest, &request.exporter, own, joiner) {
             let (token, attempts_max) = (request.token, INVITATION_ATTEMPTS_MAX);
             tracing::warn!(from = %request.from, "somebody used an invitation with a wrong secret");
-            match self.memory.store().commit(vec![StateWrite::CountWrongProof { token, attempts_max }]).await {
+            match self.memory.store().commit(vec![StateWrite::CountWrongProof { token, attempts_max }]).await
+            {
                 Ok(()) | Err(StateError::Conflict(_)) => {}
                 Err(error) => return Err(ReceptionError::from_error(&error)),
             }
@@ -144,7 +153,11 @@ impl Node {
         })
     }
 
-    async fn use_invitation(&self, request: &PairRequest, record: &InvitationRecord) -> Result<(), ReceptionError> {
+    async fn use_invitation(
+        &self,
+        request: &PairRequest,
+        record: &InvitationRecord,
+    ) -> Result<(), ReceptionError> {
         let now = now();
         let name = [&record.name, &request.name].into_iter().find(|name| !name.is_empty());
         let peer = Peer {
@@ -174,5 +187,7 @@ impl Node {
 }
 
 fn parse_server(text: &str) -> Result<ServerId, Problem> {
-    text.parse().map_err(|error: branchline_core::id::ServerIdError| Problem::new(Code::ID_INVALID, format!("{text:?}: {error}")))
+    text.parse().map_err(|error: branchline_core::id::ServerIdError| {
+        Problem::new(Code::ID_INVALID, format!("{text:?}: {error}"))
+    })
 }

@@ -11,8 +11,8 @@ use branchline_core::limits::{UPLOAD_EXPIRES_AFTER, UPLOADS_PER_PEER_MAX};
 use branchline_core::pairing::{PairAnswer, PairRequest};
 use branchline_core::peer::{Activity, Peer};
 use branchline_core::ports::{
-    BoxFuture, InboxEntry, InboxState, Offer, PeerHello, ReceiptRecord, Reception, ReceptionError, SpoolFile, StateWrite, UploadStatus,
-    UploadStep,
+    BoxFuture, InboxEntry, InboxState, Offer, PeerHello, ReceiptRecord, Reception, ReceptionError, SpoolFile,
+    StateWrite, UploadStatus, UploadStep,
 };
 use branchline_core::signing::{PublicKey, Signature};
 use branchline_net::v1::PROTOCOL_MINOR;
@@ -48,7 +48,11 @@ impl Reception for NodeReception {
         Box::pin(async move { self.0.say_hello(peer).await.map_err(refusal) })
     }
 
-    fn upload(&self, peer: ServerId, step: UploadStep) -> BoxFuture<'_, Result<UploadStatus, ReceptionError>> {
+    fn upload(
+        &self,
+        peer: ServerId,
+        step: UploadStep,
+    ) -> BoxFuture<'_, Result<UploadStatus, ReceptionError>> {
         Box::pin(async move {
             let peer = self.0.memory.peer(peer.as_str()).await.map_err(refusal)?;
             match step {
@@ -57,7 +61,9 @@ impl Reception for NodeReception {
                     let offer = Offer { backup, document_bytes, signature: String::new() };
                     self.0.take_offer(peer, offer).await
                 }
-                UploadStep::Append { backup, offset, bytes } => self.0.append(peer, backup, offset, &bytes).await,
+                UploadStep::Append { backup, offset, bytes } => {
+                    self.0.append(peer, backup, offset, &bytes).await
+                }
                 UploadStep::Settle { backup } => self.0.settle(peer, backup).await,
                 UploadStep::Status { backup } => self.0.upload_status(&peer, backup).await,
                 UploadStep::Cancel { backup } => self.0.cancel_upload(&peer, backup).await,
@@ -74,7 +80,11 @@ impl Reception for NodeReception {
         Box::pin(async move { self.0.await_receipt(&peer, backup, wait).await })
     }
 
-    fn compare(&self, peer: ServerId, request: CompareRequest) -> BoxFuture<'_, Result<CompareAnswer, ReceptionError>> {
+    fn compare(
+        &self,
+        peer: ServerId,
+        request: CompareRequest,
+    ) -> BoxFuture<'_, Result<CompareAnswer, ReceptionError>> {
         Box::pin(async move { self.0.answer_comparison(&peer, request).await.map_err(refusal) })
     }
 
@@ -94,7 +104,11 @@ pub(super) fn refusal(problem: Problem) -> ReceptionError {
 
 /// Of our own machine and database a peer is told no more than the code's meaning.
 fn told(code: Code, message: String) -> ReceptionError {
-    if code.is_about_our_insides() { ReceptionError::of(code) } else { ReceptionError { code, message, offset: None } }
+    if code.is_about_our_insides() {
+        ReceptionError::of(code)
+    } else {
+        ReceptionError { code, message, offset: None }
+    }
 }
 
 impl Node {
@@ -129,9 +143,14 @@ impl Node {
         // A signature that cannot be one is refused before it takes one of the peer's places.
         self.expectation(&peer, &offer.signature)?;
         let now = now();
-        let done = UploadStatus { offset: offer.document_bytes, document_bytes: offer.document_bytes, expires_at: now };
+        let done = UploadStatus {
+            offset: offer.document_bytes,
+            document_bytes: offer.document_bytes,
+            expires_at: now,
+        };
         let receipt = self.memory.receipt(offer.backup).await.map_err(refusal)?;
-        let ours = |receipt: &ReceiptRecord| receipt.source == peer.id && receipt.server == self.settings.server;
+        let ours =
+            |receipt: &ReceiptRecord| receipt.source == peer.id && receipt.server == self.settings.server;
         // What was refused may be taken today.
         if receipt.is_some_and(|receipt| ours(&receipt) && receipt.success) {
             return Ok(done);
@@ -153,7 +172,8 @@ impl Node {
             }
         }
         self.check_room_for_upload(&peer).await?;
-        let expires_at = now.checked_add(UPLOAD_EXPIRES_AFTER).map_err(|_| ReceptionError::of(Code::INTERNAL))?;
+        let expires_at =
+            now.checked_add(UPLOAD_EXPIRES_AFTER).map_err(|_| ReceptionError::of(Code::INTERNAL))?;
         let entry = InboxEntry {
             peer: peer.id.clone(),
             backup: offer.backup,
@@ -190,8 +210,9 @@ impl Node {
     async fn check_room_for_upload(&self, peer: &Peer) -> Result<(), ReceptionError> {
         let inbox = self.memory.inbox().await.map_err(refusal)?;
         let at = now();
-        let receiving =
-            |entry: &&InboxEntry| entry.peer == peer.id && entry.state == InboxState::Receiving && entry.expires_at > at;
+        let receiving = |entry: &&InboxEntry| {
+            entry.peer == peer.id && entry.state == InboxState::Receiving && entry.expires_at > at
+        };
         if inbox.iter().filter(receiving).count() >= UPLOADS_PER_PEER_MAX {
             return Err(ReceptionError::of(Code::TOO_MANY_UPLOADS));
         }
@@ -219,7 +240,11 @@ impl Node {
             }
         }
         let settled = open.as_ref().map_or(0, Receiving::settled);
-        Ok(UploadStatus { offset: settled, document_bytes: entry.document_bytes, expires_at: entry.expires_at })
+        Ok(UploadStatus {
+            offset: settled,
+            document_bytes: entry.document_bytes,
+            expires_at: entry.expires_at,
+        })
     }
 
     pub(super) fn expectation(&self, peer: &Peer, signature: &str) -> Result<Expectation, ReceptionError> {
@@ -248,7 +273,13 @@ impl Node {
         Ok(entry)
     }
 
-    async fn append(&self, peer: Peer, backup: BackupId, offset: u64, bytes: &[u8]) -> Result<UploadStatus, ReceptionError> {
+    async fn append(
+        &self,
+        peer: Peer,
+        backup: BackupId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<UploadStatus, ReceptionError> {
         let entry = self.receiving_entry(&peer, backup).await?;
         let key = (peer.id.clone(), backup);
         self.reopen(&peer, &entry).await?;
@@ -284,7 +315,8 @@ impl Node {
                 return Err(self.refuse_upload(&key, &error).await);
             }
         };
-        let status = UploadStatus { offset, document_bytes: entry.document_bytes, expires_at: entry.expires_at };
+        let status =
+            UploadStatus { offset, document_bytes: entry.document_bytes, expires_at: entry.expires_at };
         if complete && let Some(receiving) = open.take() {
             drop(open);
             self.uploads.forget(&key);
@@ -293,7 +325,11 @@ impl Node {
         Ok(status)
     }
 
-    pub(super) async fn upload_status(&self, peer: &Peer, backup: BackupId) -> Result<UploadStatus, ReceptionError> {
+    pub(super) async fn upload_status(
+        &self,
+        peer: &Peer,
+        backup: BackupId,
+    ) -> Result<UploadStatus, ReceptionError> {
         let entry = self.receiving_entry(peer, backup).await?;
         if entry.state == InboxState::Receiving {
             return self.reopen(peer, &entry).await;
@@ -334,7 +370,9 @@ impl Node {
                     tracing::error!(%peer, %backup, error = %failed, "the refusal could not be kept");
                 }
             }
-            ReceiveError::Spool(spool) => tracing::error!(%peer, %backup, error = %spool, "an upload cannot be written"),
+            ReceiveError::Spool(spool) => {
+                tracing::error!(%peer, %backup, error = %spool, "an upload cannot be written")
+            }
             ReceiveError::Offset { .. } => {}
         }
         refusal
@@ -353,7 +391,11 @@ impl Node {
     }
 
     /// The state may be new while the database is old: what was applied is in the ledger.
-    async fn receipt_in_ledger(&self, peer: &ServerId, backup: BackupId) -> Result<Option<Vec<u8>>, ReceptionError> {
+    async fn receipt_in_ledger(
+        &self,
+        peer: &ServerId,
+        backup: BackupId,
+    ) -> Result<Option<Vec<u8>>, ReceptionError> {
         let database = self.database().await.map_err(refusal)?;
         let applied = database.applied(backup).await.map_err(|error| refusal(Problem::of(&error)))?;
         match applied.filter(|applied| applied.source == *peer) {
@@ -377,12 +419,16 @@ impl Node {
             let receipt = receipt.filter(|receipt| receipt.source == *peer);
             let entry = self.memory.inbox_entry(peer, backup).await.map_err(refusal)?;
             // A refusal of an earlier day does not answer an upload of today.
-            let pending = entry.as_ref().is_some_and(|entry| !matches!(entry.state, InboxState::Applied | InboxState::Refused));
+            let pending = entry
+                .as_ref()
+                .is_some_and(|entry| !matches!(entry.state, InboxState::Applied | InboxState::Refused));
             if let Some(receipt) = receipt.filter(|receipt| receipt.success || !pending) {
                 return Ok(Some(receipt.document));
             }
             let Some(entry) = entry else { return self.receipt_in_ledger(peer, own).await };
-            if let Some((code, message)) = entry.error {
+            // Nor does what failed yesterday answer an upload that is being dealt with now.
+            let failed = entry.error.filter(|_| !self.uploads.is_processing(&(peer.clone(), backup)));
+            if let Some((code, message)) = failed {
                 return Err(told(code, message));
             }
             let left = wait.saturating_sub(watch.elapsed());

@@ -4,7 +4,7 @@ use branchline_core::code::Code;
 use branchline_core::id::{KeyId, ServerId};
 use branchline_core::limits::INVITATION_ATTEMPTS_MAX;
 use branchline_core::peer::{Activity, Grant, Peer, PeerAddress};
-use branchline_core::ports::{InvitationRecord, OutboxState, Signer, StateWrite};
+use branchline_core::ports::{InvitationRecord, OutboxState, Signer, SpoolFile, StateWrite};
 use branchline_core::schema::TableName;
 use data_encoding::BASE64;
 
@@ -32,7 +32,8 @@ impl Node {
         let now = now();
         let invitations = self.memory.invitations().await?;
         // Used ones count until they expire: whoever was meant must hear that somebody was quicker, and who.
-        let may_knock = |open: &InvitationRecord| open.expires_at > now && open.wrong_proofs < INVITATION_ATTEMPTS_MAX;
+        let may_knock =
+            |open: &InvitationRecord| open.expires_at > now && open.wrong_proofs < INVITATION_ATTEMPTS_MAX;
         self.pins.set_pairing_open(invitations.iter().any(may_knock));
         Ok(())
     }
@@ -62,12 +63,12 @@ impl Node {
         addresses: &[String],
         mirror: bool,
     ) -> Result<ChangedAnswer, Problem> {
-        let id: ServerId = name
-            .parse()
-            .map_err(|error: branchline_core::id::ServerIdError| Problem::new(Code::ID_INVALID, error.to_string()))?;
-        let key: KeyId = key_id
-            .parse()
-            .map_err(|error: branchline_core::id::KeyIdError| Problem::new(Code::ID_INVALID, error.to_string()))?;
+        let id: ServerId = name.parse().map_err(|error: branchline_core::id::ServerIdError| {
+            Problem::new(Code::ID_INVALID, error.to_string())
+        })?;
+        let key: KeyId = key_id.parse().map_err(|error: branchline_core::id::KeyIdError| {
+            Problem::new(Code::ID_INVALID, error.to_string())
+        })?;
         if id == self.settings.server || key == self.identity.public_key().key_id() {
             return Err(Problem::new(Code::PEER_EXISTS, "that is this server itself"));
         }
@@ -90,9 +91,17 @@ impl Node {
 
     pub(super) async fn remove_peer(&self, name: &str) -> Result<ChangedAnswer, Problem> {
         let peer = self.memory.peer(name).await?;
+        for entry in self.memory.outbox_of(&peer.id).await? {
+            self.drop_settled(&entry).await?;
+        }
         self.memory.commit(vec![StateWrite::RemovePeer(peer.id.clone())]).await?;
         self.refresh_pins().await?;
         self.uploads.forget_peer(&peer.id).await;
+        let of_peer =
+            |file: &SpoolFile| matches!(file, SpoolFile::Inbound { peer: of, .. } if *of == peer.id);
+        for file in self.spool.list().await?.into_iter().filter(of_peer) {
+            self.spool.remove(&file).await?;
+        }
         tracing::warn!(peer = %peer.id, "peer removed");
         Ok(changed(format!("{} is no longer a peer; its key is refused from now on", peer.id)))
     }
@@ -127,7 +136,11 @@ impl Node {
             peer.grant.tables = named.map_err(|error| Problem::new(Code::NAME_INVALID, error.to_string()))?;
         }
         let allowed = |yes: bool| if yes { "may" } else { "may not" };
-        let scope = if peer.grant.tables.is_empty() { "all tables".to_owned() } else { format!("{} tables", peer.grant.tables.len()) };
+        let scope = if peer.grant.tables.is_empty() {
+            "all tables".to_owned()
+        } else {
+            format!("{} tables", peer.grant.tables.len())
+        };
         let (write, mirror) = (allowed(peer.grant.write), allowed(peer.grant.mirror));
         let message = format!("{} {write} write here ({scope}), and {mirror} have rows removed", peer.id);
         self.memory.commit(vec![StateWrite::ChangePeer(peer)]).await?;
@@ -162,5 +175,7 @@ fn changed(message: String) -> ChangedAnswer {
 }
 
 pub(super) fn address(text: &str) -> Result<PeerAddress, Problem> {
-    text.parse().map_err(|error: branchline_core::peer::PeerAddressError| Problem::new(Code::USAGE, format!("{text:?}: {error}")))
+    text.parse().map_err(|error: branchline_core::peer::PeerAddressError| {
+        Problem::new(Code::USAGE, format!("{text:?}: {error}"))
+    })
 }

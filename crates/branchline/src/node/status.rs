@@ -20,15 +20,24 @@ impl Node {
         }
         let database = database.ok();
         let outbox = self.memory.outbox().await?;
-        let waiting: Vec<_> = outbox.iter().filter(|entry| entry.state == OutboxState::Waiting).map(describe::outbox).collect();
+        let waiting: Vec<_> =
+            outbox.iter().filter(|entry| entry.state == OutboxState::Waiting).map(describe::outbox).collect();
         let peers = self.peers().await?.peers;
         if peers.is_empty() {
             let fix = "branchline invite STORE-001 on one server, branchline join on the other";
-            warnings.push(WarningAnswer { code: Code::PEER_UNKNOWN.to_string(), message: "there are no peers yet".into(), fix: fix.into() });
+            warnings.push(WarningAnswer {
+                code: Code::PEER_UNKNOWN.to_string(),
+                message: "there are no peers yet".into(),
+                fix: fix.into(),
+            });
         }
         for entry in &waiting {
             let message = format!("a backup for {} waits since {}", entry.peer, entry.created_at);
-            warnings.push(WarningAnswer { code: Code::UNREACHABLE.to_string(), message, fix: format!("branchline sync {}", entry.peer) });
+            warnings.push(WarningAnswer {
+                code: Code::UNREACHABLE.to_string(),
+                message,
+                fix: format!("branchline sync {}", entry.peer),
+            });
         }
         for entry in self.memory.inbox().await?.iter().filter(|entry| entry.state == InboxState::Received) {
             let Some((code, reason)) = &entry.error else { continue };
@@ -38,7 +47,10 @@ impl Node {
         }
         let disk_free_bytes = self.spool.free_bytes().await?;
         if disk_free_bytes < DISK_FREE_BYTES_MIN {
-            warnings.push(warning(&Problem::new(Code::DISK_FULL, "the disk is nearly full; nothing more is received")));
+            warnings.push(warning(&Problem::new(
+                Code::DISK_FULL,
+                "the disk is nearly full; nothing more is received",
+            )));
         }
         let at = now();
         let invitations = self.memory.invitations().await?;

@@ -77,6 +77,11 @@ impl Uploads {
         Turn::take(&self.processing, key)
     }
 
+    /// Whether somebody has the turn to deal with an upload.
+    pub(super) fn is_processing(&self, key: &UploadKey) -> bool {
+        self.processing.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
+    }
+
     /// The turn to send to a peer; nothing where somebody has it.
     pub(super) fn begin_sending(&self, peer: &ServerId) -> Option<Turn<ServerId>> {
         Turn::take(&self.sending, peer)

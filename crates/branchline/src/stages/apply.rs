@@ -177,4 +177,3 @@ fn decode(
     reader.finish(&mut sink)?;
     Ok(())
 }
-

@@ -47,11 +47,15 @@ pub enum PlanError {
 impl Explain for PlanError {
     fn code(&self) -> Code {
         match self {
-            Self::WriteNotGranted { .. } | Self::TableNotGranted { .. } | Self::MirrorNotGranted { .. } => Code::NOT_GRANTED,
+            Self::WriteNotGranted { .. } | Self::TableNotGranted { .. } | Self::MirrorNotGranted { .. } => {
+                Code::NOT_GRANTED
+            }
             Self::Paused { .. } => Code::PEER_PAUSED,
             Self::TableUnknown { .. } => Code::TABLE_UNKNOWN,
             Self::TableNotSyncable { .. } => Code::TABLE_NOT_SYNCABLE,
-            Self::Scope(ScopeError::ColumnMissing { .. } | ScopeError::ColumnNeeded { .. }) => Code::COLUMN_UNKNOWN,
+            Self::Scope(ScopeError::ColumnMissing { .. } | ScopeError::ColumnNeeded { .. }) => {
+                Code::COLUMN_UNKNOWN
+            }
             Self::Scope(ScopeError::KeyDiffers { .. }) => Code::KEY_DIFFERS,
             Self::Scope(_) => Code::TYPE_NOT_HELD,
             Self::TypeUnknown { .. } => Code::VERSION_TOO_NEW,
@@ -60,8 +64,12 @@ impl Explain for PlanError {
 
     fn hint(&self) -> String {
         match self {
-            Self::MirrorNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --mirror yes"),
-            Self::WriteNotGranted { peer } => format!("on the receiving server: branchline peers grant {peer} --write yes"),
+            Self::MirrorNotGranted { peer } => {
+                format!("on the receiving server: branchline peers grant {peer} --mirror yes")
+            }
+            Self::WriteNotGranted { peer } => {
+                format!("on the receiving server: branchline peers grant {peer} --write yes")
+            }
             _ => self.code().entry().hint.to_owned(),
         }
     }

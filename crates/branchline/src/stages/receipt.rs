@@ -68,7 +68,10 @@ impl Maker<'_> {
         let mut receipt = self.empty(metadata, now);
         receipt.success = true;
         receipt.records_processed = metadata.record_count;
-        let table = |(summary, merge): (&branchline_core::backup::TableSummary, &branchline_core::ports::TableMerge)| {
+        let table = |(summary, merge): (
+            &branchline_core::backup::TableSummary,
+            &branchline_core::ports::TableMerge,
+        )| {
             TableReceipt {
                 table: summary.name.clone(),
                 inserted: merge.inserted,
@@ -86,7 +89,8 @@ impl Maker<'_> {
             ForeignKeyCheck::ByJoin => "by join".to_owned(),
         };
         receipt.locked_for = report.locked_for;
-        let stage = |(stage, took): &(&'static str, Duration)| StageTime { stage: (*stage).to_owned(), took: *took };
+        let stage =
+            |(stage, took): &(&'static str, Duration)| StageTime { stage: (*stage).to_owned(), took: *took };
         receipt.stages = std::iter::once(StageTime { stage: "stage".to_owned(), took: staged_for })
             .chain(report.stages.iter().filter(|(name, _)| *name != "stage").map(stage))
             .collect();
@@ -97,7 +101,12 @@ impl Maker<'_> {
     ///
     /// # Errors
     /// Where the key cannot be used.
-    pub fn refusal(&self, metadata: &Metadata, error: &dyn Explain, now: Timestamp) -> Result<Applied, SignerError> {
+    pub fn refusal(
+        &self,
+        metadata: &Metadata,
+        error: &dyn Explain,
+        now: Timestamp,
+    ) -> Result<Applied, SignerError> {
         let mut receipt = self.empty(metadata, now);
         receipt.errors = vec![ReceiptFault { code: error.code(), message: error.to_string() }];
         self.sign(receipt)

@@ -9,7 +9,9 @@ use std::time::Duration;
 use branchline_core::code::{Code, Explain, Retry};
 use branchline_core::id::KeyId;
 use branchline_core::limits::UPLOAD_PART_BYTES;
-use branchline_core::ports::{LinkError, Offer, OfferAnswer, OutboxEntry, PeerLink, Spool, SpoolError, SpoolFile};
+use branchline_core::ports::{
+    LinkError, Offer, OfferAnswer, OutboxEntry, PeerLink, Spool, SpoolError, SpoolFile,
+};
 use branchline_core::receipt::Receipt;
 use branchline_core::receipt::v1::{ReceiptError, open_receipt};
 
@@ -142,7 +144,8 @@ async fn upload(
                 Err(error) => break error,
             }
         };
-        let elsewhere = matches!(refused.code(), Code::OFFSET_MISMATCH | Code::UPLOAD_EXPIRED | Code::INTERRUPTED);
+        let elsewhere =
+            matches!(refused.code(), Code::OFFSET_MISMATCH | Code::UPLOAD_EXPIRED | Code::INTERRUPTED);
         offers_left -= 1;
         if !elsewhere || offers_left == 0 {
             return Err(refused.into());
@@ -151,7 +154,10 @@ async fn upload(
 }
 
 fn no_progress(entry: &OutboxEntry) -> LinkError {
-    LinkError::Protocol { peer: entry.peer.clone(), message: "a part was taken and the upload is no longer".to_owned() }
+    LinkError::Protocol {
+        peer: entry.peer.clone(),
+        message: "a part was taken and the upload is no longer".to_owned(),
+    }
 }
 
 /// The next part of the document: of the first frame, the spool file and the third frame, as if they were one.

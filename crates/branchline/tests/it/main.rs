@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails should say where")]
 
+mod bad_databases;
 mod bad_documents;
 mod bad_limits;
+mod bad_machine;
 mod bad_names;
 mod bad_peers;
 mod bad_rows;
 mod cli;
+mod disk;
 mod pairing;
 mod sync;
 mod world;

@@ -104,7 +104,7 @@ async fn wrong_secrets_burn_an_invitation() {
         guessed.secret = [u8::try_from(guess).unwrap(); 16];
         refused(store.join(&guessed.expose_line()).await, Code::INVITATION_UNKNOWN);
     }
-    refused(store.join(&line).await, Code::INVITATION_UNKNOWN);
+    refused(store.join(&line).await, Code::INVITATION_USED);
     assert!(peers_of(&headquarters).await.is_empty() && peers_of(&store).await.is_empty());
 }
 

@@ -108,7 +108,11 @@ enum Decoding {
     Unknown(Vec<u8>),
     Plain,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
-    Zstd { decoder: raw::Decoder<'static>, buffer: Vec<u8>, inside_frame: bool },
+    Zstd {
+        decoder: raw::Decoder<'static>,
+        buffer: Vec<u8>,
+        inside_frame: bool,
+    },
 }
 
 impl std::fmt::Debug for Decompressor {
@@ -188,7 +192,9 @@ impl Decompressor {
     /// Where it is not over, and whatever `sink` fails with.
     pub fn finish<E: From<FormatError>>(self, sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         match self.0 {
-            Decoding::Unknown(_) | Decoding::Zstd { inside_frame: true, .. } => Err(FormatError::Truncated.into()),
+            Decoding::Unknown(_) | Decoding::Zstd { inside_frame: true, .. } => {
+                Err(FormatError::Truncated.into())
+            }
             Decoding::Plain | Decoding::Zstd { .. } => Ok(()),
             Decoding::Gzip(decoder) => {
                 let held_back = decoder.finish().map_err(|_| FormatError::Truncated)?;

@@ -97,7 +97,10 @@ impl DataDecoder {
     ///
     /// # Errors
     /// Where it is not over, or tables are missing.
-    pub fn finish<E: From<FormatError>>(mut self, sink: &mut dyn FnMut(DataEvent) -> Result<(), E>) -> Result<(), E> {
+    pub fn finish<E: From<FormatError>>(
+        mut self,
+        sink: &mut dyn FnMut(DataEvent) -> Result<(), E>,
+    ) -> Result<(), E> {
         let line = std::mem::take(&mut self.line);
         match (self.state, line.as_slice()) {
             (State::Start, b"{}") => {}
@@ -107,7 +110,10 @@ impl DataDecoder {
         }
         match self.tables.get(self.next_table) {
             None => Ok(()),
-            Some(missing) => Err(FormatError::RowCount { table: missing.name.clone(), said: missing.rows, found: 0 }.into()),
+            Some(missing) => {
+                Err(FormatError::RowCount { table: missing.name.clone(), said: missing.rows, found: 0 }
+                    .into())
+            }
         }
     }
 
@@ -120,7 +126,8 @@ impl DataDecoder {
             (State::Rows { more }, Some(b'{')) => self.take_row(more, line, sink),
             (State::Rows { more }, Some(b']')) => {
                 self.end_table(more, sink)?;
-                let name = line[1..].strip_prefix(b",").ok_or(malformed("a table does not end as tables end"))?;
+                let name =
+                    line[1..].strip_prefix(b",").ok_or(malformed("a table does not end as tables end"))?;
                 Ok(self.begin_table(name)?)
             }
             (State::Start, Some(b'{')) => Ok(self.begin_table(&line[1..])?),

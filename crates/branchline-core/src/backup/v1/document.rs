@@ -85,7 +85,8 @@ impl DocumentReader {
         if !matches!(self.part, Part::Data) || self.kept.len() < TAIL_BYTES {
             return Err(FormatError::Truncated);
         }
-        let text = self.kept.strip_prefix(BEFORE_SIGNATURE).and_then(|rest| rest.strip_suffix(AFTER_SIGNATURE));
+        let text =
+            self.kept.strip_prefix(BEFORE_SIGNATURE).and_then(|rest| rest.strip_suffix(AFTER_SIGNATURE));
         // A document that was cut somewhere in D has other bytes here.
         Signature::from_text(text.ok_or(FormatError::Truncated)?)
             .map_err(|_| FormatError::Malformed { what: "the signature is not one" })
@@ -150,7 +151,9 @@ impl ObjectEnd {
                     b'"' if self.depth > 0 => self.in_string = true,
                     b'{' | b'[' => self.depth += 1,
                     b'}' | b']' if self.depth > 0 => self.depth -= 1,
-                    _ if self.depth == 0 => return Err(FormatError::Malformed { what: "the metadata are not an object" }),
+                    _ if self.depth == 0 => {
+                        return Err(FormatError::Malformed { what: "the metadata are not an object" });
+                    }
                     _ => {}
                 }
                 if self.depth == 0 {

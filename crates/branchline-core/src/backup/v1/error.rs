@@ -95,7 +95,9 @@ impl Explain for RowError {
             RowFault::TooDeep => Code::DEPTH_EXCEEDED,
             RowFault::UnknownColumn => Code::COLUMN_UNKNOWN,
             RowFault::TooLarge => Code::ROW_TOO_LARGE,
-            RowFault::Malformed | RowFault::MissingColumn | RowFault::WrongType | RowFault::NotEncodable => Code::MALFORMED,
+            RowFault::Malformed | RowFault::MissingColumn | RowFault::WrongType | RowFault::NotEncodable => {
+                Code::MALFORMED
+            }
         }
     }
 }

@@ -188,7 +188,12 @@ impl<'a> Scanner<'a> {
 
     /// Takes a scalar, or what opens an array or object up to its first value. Answers whether a value must
     /// follow.
-    fn begin(&mut self, open: &mut Vec<Open<'a>>, depth_max: usize, shape: &mut Shape) -> Result<bool, JsonFault> {
+    fn begin(
+        &mut self,
+        open: &mut Vec<Open<'a>>,
+        depth_max: usize,
+        shape: &mut Shape,
+    ) -> Result<bool, JsonFault> {
         let scalar = |found: bool| if found { Ok(false) } else { Err(JsonFault::Syntax) };
         match self.peek().ok_or(JsonFault::Syntax)? {
             b'"' => self.string().map(|_| false),

@@ -5,7 +5,7 @@
 
 mod raw;
 
-use std::collections::{BTreeSet, BTreeMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::BASE64;
 
@@ -38,7 +38,8 @@ pub fn parse_metadata(bytes: &[u8]) -> Result<Metadata, FormatError> {
     if bytes.len() > METADATA_BYTES_MAX {
         return Err(FormatError::MetadataTooLarge);
     }
-    let shape = json::check(bytes).map_err(|_| FormatError::Malformed { what: "the metadata are not JSON" })?;
+    let shape =
+        json::check(bytes).map_err(|_| FormatError::Malformed { what: "the metadata are not JSON" })?;
     if shape.duplicates {
         return Err(FormatError::DuplicateMember { place: "the metadata" });
     }
@@ -72,7 +73,10 @@ fn check_counts(metadata: &Metadata) -> Result<(), FormatError> {
     let mut total = 0_u64;
     for table in &metadata.tables {
         if table.columns.len() > TABLE_COLUMNS_MAX {
-            return Err(FormatError::TooManyColumns { table: table.name.clone(), columns: table.columns.len() });
+            return Err(FormatError::TooManyColumns {
+                table: table.name.clone(),
+                columns: table.columns.len(),
+            });
         }
         if !names.insert(&table.name) {
             return Err(FormatError::DuplicateMember { place: "the list of tables" });
@@ -87,7 +91,11 @@ fn check_counts(metadata: &Metadata) -> Result<(), FormatError> {
         let rows = table.rows.checked_add(table.deletions).and_then(|rows| total.checked_add(rows));
         total = rows.ok_or_else(|| wrong("counts are too large"))?;
     }
-    if total == metadata.record_count { Ok(()) } else { Err(wrong("recordCount is not the sum of the tables' counts")) }
+    if total == metadata.record_count {
+        Ok(())
+    } else {
+        Err(wrong("recordCount is not the sum of the tables' counts"))
+    }
 }
 
 fn to_raw(metadata: &Metadata) -> RawMetadata {
@@ -175,7 +183,9 @@ fn from_raw(raw: RawMetadata) -> Result<Metadata, FormatError> {
 
 fn key_of(text: &str) -> Result<PublicKey, FormatError> {
     let bytes = BASE64.decode(text.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.map(PublicKey::from_bytes).ok_or_else(|| FormatError::Metadata { reason: "sourceKey is not valid".into() })
+    bytes
+        .map(PublicKey::from_bytes)
+        .ok_or_else(|| FormatError::Metadata { reason: "sourceKey is not valid".into() })
 }
 
 fn table_from_raw(raw: RawTable) -> Result<TableSummary, FormatError> {
@@ -192,7 +202,14 @@ fn table_from_raw(raw: RawTable) -> Result<TableSummary, FormatError> {
     let columns = raw.columns.into_iter().map(column).collect::<Result<_, FormatError>>()?;
     let key = raw.key.into_iter().map(ColumnName::new).collect::<Result<_, _>>()?;
     let fingerprint = field(&raw.fingerprint, "a table's fingerprint")?;
-    Ok(TableSummary { columns, key, fingerprint, rows: raw.rows, deletions: raw.deletions, name: name.clone() })
+    Ok(TableSummary {
+        columns,
+        key,
+        fingerprint,
+        rows: raw.rows,
+        deletions: raw.deletions,
+        name: name.clone(),
+    })
 }
 
 fn knowledge_from_raw(raw: &[RawKnown]) -> Result<Knowledge, FormatError> {

@@ -68,7 +68,12 @@ impl RowReader {
         Ok(())
     }
 
-    fn read_in_any_order<'a>(&self, object: &'a [u8], row: u64, values: &mut Vec<Value<'a>>) -> Result<(), RowError> {
+    fn read_in_any_order<'a>(
+        &self,
+        object: &'a [u8],
+        row: u64,
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<(), RowError> {
         let failed = |place: Option<usize>, fault| {
             let column = place.and_then(|place| self.columns.get(place)).map(|c| c.summary.name.clone());
             RowError { row, column, fault }

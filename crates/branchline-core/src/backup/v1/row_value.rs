@@ -60,7 +60,11 @@ pub fn array_of_text(text: &str, element: &LogicalType) -> Result<Value<'static>
 }
 
 /// Appends a value.
-pub(super) fn write(value: &Value<'_>, logical_type: &LogicalType, out: &mut Vec<u8>) -> Result<(), RowFault> {
+pub(super) fn write(
+    value: &Value<'_>,
+    logical_type: &LogicalType,
+    out: &mut Vec<u8>,
+) -> Result<(), RowFault> {
     let natural = value.kind() == logical_type.natural_kind();
     match value {
         Value::Null => out.extend_from_slice(b"null"),
@@ -102,14 +106,24 @@ fn tagged(natural: bool, tag: &str, out: &mut Vec<u8>, write: impl FnOnce(&mut V
 fn can_embed(text: &str) -> bool {
     let bytes = text.as_bytes();
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_whitespace);
-    if text == "null" || memchr::memchr2(b'\n', b'\r', bytes).is_some() || edge(bytes.first()) || edge(bytes.last()) {
+    if text == "null"
+        || memchr::memchr2(b'\n', b'\r', bytes).is_some()
+        || edge(bytes.first())
+        || edge(bytes.last())
+    {
         return false;
     }
-    let small_scalar = |shape: json::Shape| shape.depth <= VALUE_DEPTH_MAX && !shape.duplicates && !shape.dollar_member;
+    let small_scalar =
+        |shape: json::Shape| shape.depth <= VALUE_DEPTH_MAX && !shape.duplicates && !shape.dollar_member;
     json::check(bytes).is_ok_and(small_scalar)
 }
 
-fn write_array(items: &[Value<'_>], element: &LogicalType, depth: usize, out: &mut Vec<u8>) -> Result<(), RowFault> {
+fn write_array(
+    items: &[Value<'_>],
+    element: &LogicalType,
+    depth: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), RowFault> {
     // One level is kept for the tag of an element.
     let depth = depth.checked_sub(1).filter(|left| *left > 0).ok_or(RowFault::TooDeep)?;
     out.push(b'[');
@@ -210,7 +224,10 @@ fn fault(fault: JsonFault) -> RowFault {
 }
 
 /// Takes `{"$tag":…}`; where the object is none of ours nothing is taken.
-fn read_tagged<'a>(scanner: &mut Scanner<'a>, logical_type: &LogicalType) -> Result<Option<Value<'a>>, RowFault> {
+fn read_tagged<'a>(
+    scanner: &mut Scanner<'a>,
+    logical_type: &LogicalType,
+) -> Result<Option<Value<'a>>, RowFault> {
     let before = *scanner;
     scanner.take(b'{');
     let name = if scanner.peek() == Some(b'"') { scanner.string().map_err(fault)? } else { b"" };
@@ -294,7 +311,11 @@ fn read_json<'a>(scanner: &mut Scanner<'a>) -> Result<Value<'a>, RowFault> {
     Ok(Value::Json(Cow::Borrowed(text)))
 }
 
-fn read_array<'a>(scanner: &mut Scanner<'a>, element: &LogicalType, depth: usize) -> Result<Value<'a>, RowFault> {
+fn read_array<'a>(
+    scanner: &mut Scanner<'a>,
+    element: &LogicalType,
+    depth: usize,
+) -> Result<Value<'a>, RowFault> {
     let depth = depth.checked_sub(1).ok_or(RowFault::TooDeep)?;
     if !scanner.take(b'[') {
         return Err(RowFault::WrongType);

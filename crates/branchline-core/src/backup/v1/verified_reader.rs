@@ -61,7 +61,10 @@ impl VerifiedReader {
     ///
     /// # Errors
     /// Where it is not over, or is not the one that was verified.
-    pub fn finish(self, sink: &mut dyn FnMut(DataEvent) -> Result<(), VerifyError>) -> Result<(), VerifyError> {
+    pub fn finish(
+        self,
+        sink: &mut dyn FnMut(DataEvent) -> Result<(), VerifyError>,
+    ) -> Result<(), VerifyError> {
         let Self { decompressor, mut document, mut data, checksum } = self;
         decompressor.finish(&mut |plain| data.take(&mut document, plain, sink))?;
         document.finish()?;

@@ -183,7 +183,8 @@ impl Checks {
         if let Some(signature) = &self.expectation.signature {
             check_signature(&metadata, bytes, signature)?;
         }
-        if let Some(expected) = self.expectation.target.as_ref().filter(|target| **target != metadata.target) {
+        if let Some(expected) = self.expectation.target.as_ref().filter(|target| **target != metadata.target)
+        {
             return Err(VerifyError::WrongTarget { expected: expected.clone(), found: metadata.target });
         }
         if metadata.data_bytes > self.expectation.data_bytes_max {

@@ -368,4 +368,3 @@ pub struct DemoComparison {
     pub equal: bool,
     pub rows: u64,
 }
-

@@ -11,7 +11,12 @@ pub enum Command {
     Id,
     /// Make an invitation. `server` is the id that the joining server must have; `address` is where this server
     /// may be found, where the settings do not say it.
-    Invite { server: Option<String>, name: Option<String>, address: Option<String>, valid_seconds: Option<u64> },
+    Invite {
+        server: Option<String>,
+        name: Option<String>,
+        address: Option<String>,
+        valid_seconds: Option<u64>,
+    },
     /// Use an invitation.
     Join { invitation: String },
     /// All peers.

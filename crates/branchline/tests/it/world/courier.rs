@@ -96,6 +96,12 @@ impl Courier {
         }
     }
 
+    /// Announces a document.
+    pub(crate) async fn offer(&self, document: &Document, codec: Codec) -> Result<OfferAnswer, LinkError> {
+        let (document_bytes, signature) = (document.bytes(codec).len() as u64, document.signature.clone());
+        self.link.offer(&Offer { backup: document.backup, document_bytes, signature }).await
+    }
+
     /// Uploads bytes, and gives the answer as it came.
     pub(crate) async fn answer_to(&self, document: &Document, bytes: &[u8]) -> Result<Vec<u8>, LinkError> {
         let offer = Offer {

@@ -63,6 +63,20 @@ impl Home {
         self.identity.public_key().key_id().to_string()
     }
 
+    /// A certificate around its key, as `openssl` makes it for those who have no branchline.
+    pub(crate) fn certificate_file(&self) -> PathBuf {
+        let certificate = self.folder.join("certificate.pem");
+        let made = std::process::Command::new("openssl")
+            .args(["req", "-x509", "-new", "-batch", "-subj", "/CN=server.invalid", "-days", "2", "-key"])
+            .arg(self.key_file())
+            .arg("-out")
+            .arg(&certificate)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        certificate
+    }
+
     /// How many files of the spool have names that begin so: `data-` for what goes out, `in-` for what comes in.
     pub(crate) fn spool_files(&self, beginning: &str) -> usize {
         let files = std::fs::read_dir(self.folder.join("spool")).unwrap();

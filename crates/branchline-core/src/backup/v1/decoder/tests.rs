@@ -48,7 +48,9 @@ fn tables_and_rows_read_back_whatever_the_pieces() {
     let expected = "{\"a\":[\n{\"x\":1},\n{\"x\":2},\n{\"x\":3}\n],\"b\":[\n],\"quote\\\"d\":[\n{}\n]}";
     assert_eq!(String::from_utf8(data.clone()).unwrap(), expected);
     assert_eq!((totals.checksum, totals.data_bytes), (Digest::of(&data), data.len() as u64));
-    let rows: Vec<_> = [(0, "{\"x\":1}"), (0, "{\"x\":2}"), (0, "{\"x\":3}"), (2, "{}")].map(|(t, r)| (t, r.to_owned())).into();
+    let rows: Vec<_> = [(0, "{\"x\":1}"), (0, "{\"x\":2}"), (0, "{\"x\":3}"), (2, "{}")]
+        .map(|(t, r)| (t, r.to_owned()))
+        .into();
     for piece in 1..=data.len() {
         assert_eq!(decode(&data, &tables, piece).unwrap(), rows, "{piece}");
     }
@@ -68,7 +70,9 @@ fn no_tables_are_an_empty_object() {
 #[test]
 fn what_the_metadata_did_not_announce_is_refused() {
     let row_count = |found| FormatError::RowCount { table: TableName::new("a").unwrap(), said: 1, found };
-    let malformed = |data: &str, tables: &[TableSummary]| matches!(decode(data.as_bytes(), tables, 64), Err(FormatError::Malformed { .. }));
+    let malformed = |data: &str, tables: &[TableSummary]| {
+        matches!(decode(data.as_bytes(), tables, 64), Err(FormatError::Malformed { .. }))
+    };
     let one = [summary("a", 1)];
     assert_eq!(decode(b"{\"a\":[\n]}", &one, 64), Err(row_count(0)));
     assert_eq!(decode(b"{\"a\":[\n{},\n{}\n]}", &one, 64), Err(row_count(2)));

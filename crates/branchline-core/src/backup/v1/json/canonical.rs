@@ -137,7 +137,21 @@ mod tests {
 
     #[test]
     fn different_values_have_different_forms() {
-        let texts = ["null", "false", "\"\"", "0", "1", "10", "[]", "[[]]", "{}", "[null]", "\"null\"", r#"{"a":1}"#, r#"{"a":"1"}"#];
+        let texts = [
+            "null",
+            "false",
+            "\"\"",
+            "0",
+            "1",
+            "10",
+            "[]",
+            "[[]]",
+            "{}",
+            "[null]",
+            "\"null\"",
+            r#"{"a":1}"#,
+            r#"{"a":"1"}"#,
+        ];
         for (i, a) in texts.iter().enumerate() {
             for b in &texts[i + 1..] {
                 assert_ne!(form(a), form(b), "{a} {b}");

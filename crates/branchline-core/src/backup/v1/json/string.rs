@@ -73,7 +73,11 @@ fn push_unicode<'a>(rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
         Some(plain) => out.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes()),
         None => {
             let [_, _, high, low] = unit.to_be_bytes();
-            out.extend_from_slice(&[0xe0 | (high >> 4), 0x80 | ((high & 0xf) << 2) | (low >> 6), 0x80 | (low & 0x3f)]);
+            out.extend_from_slice(&[
+                0xe0 | (high >> 4),
+                0x80 | ((high & 0xf) << 2) | (low >> 6),
+                0x80 | (low & 0x3f),
+            ]);
         }
     }
     tail

@@ -24,9 +24,42 @@ fn json_is_accepted_with_its_shape() {
 #[test]
 fn other_texts_are_refused() {
     for text in [
-        "", " ", "nul", "tru e", "01", "1.", ".5", "+1", "1e", "--1", "NaN", "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\n\"",
-        "[", "[1", "[1,", "[1,]", "[1 2]", "]", "{", "{\"a\"", "{\"a\":", "{\"a\":1", "{\"a\":1,", "{\"a\":1,}", "{a:1}",
-        "{\"a\" 1}", "{,}", "[}", "{]", "1 2", "null x", "\"\u{1}\"",
+        "",
+        " ",
+        "nul",
+        "tru e",
+        "01",
+        "1.",
+        ".5",
+        "+1",
+        "1e",
+        "--1",
+        "NaN",
+        "'a'",
+        "\"a",
+        "\"\\x\"",
+        "\"\\u12g4\"",
+        "\"\n\"",
+        "[",
+        "[1",
+        "[1,",
+        "[1,]",
+        "[1 2]",
+        "]",
+        "{",
+        "{\"a\"",
+        "{\"a\":",
+        "{\"a\":1",
+        "{\"a\":1,",
+        "{\"a\":1,}",
+        "{a:1}",
+        "{\"a\" 1}",
+        "{,}",
+        "[}",
+        "{]",
+        "1 2",
+        "null x",
+        "\"\u{1}\"",
     ] {
         assert_eq!(check(text.as_bytes()), Err(JsonFault::Syntax), "{text:?}");
     }
@@ -36,7 +69,9 @@ fn other_texts_are_refused() {
 #[test]
 fn depth_is_bounded_by_a_number_and_not_by_the_stack() {
     let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-    let value = |depth: usize, depth_max: usize| Scanner::new(nested(depth).as_bytes()).value(depth_max).map(|(_, shape)| shape.depth);
+    let value = |depth: usize, depth_max: usize| {
+        Scanner::new(nested(depth).as_bytes()).value(depth_max).map(|(_, shape)| shape.depth)
+    };
     assert_eq!(value(32, 32), Ok(32));
     assert_eq!(value(33, 32), Err(JsonFault::TooDeep));
     assert_eq!(check(nested(1_000_000).as_bytes()).map(|shape| shape.depth), Ok(1_000_000));

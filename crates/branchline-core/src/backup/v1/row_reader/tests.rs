@@ -60,7 +60,11 @@ fn every_kind_of_value_reads_back() {
     reads_back("text", text("a\n\"\\\u{1}\u{7f}😀"), "\"a\\n\\\"\\\\\\u0001\\u007f😀\"");
     reads_back("decimal(12,2)", text("1.10"), "\"1.10\"");
     reads_back("bytes", Value::Bytes(vec![0, 255].into()), "\"AP8=\"");
-    reads_back("array<int32>", Value::Array(vec![Value::Null, Value::Array(vec![Value::Integer(1)])]), "[null,[1]]");
+    reads_back(
+        "array<int32>",
+        Value::Array(vec![Value::Null, Value::Array(vec![Value::Integer(1)])]),
+        "[null,[1]]",
+    );
 }
 
 #[test]
@@ -128,18 +132,25 @@ fn what_is_not_a_row_is_refused_with_its_fault() {
         let found = reader.read(object.as_bytes(), 7, &mut Vec::new()).unwrap_err();
         assert_eq!((found.row, found.fault), (7, fault), "{object}");
     }
-    assert_eq!(reader.read(b"{\"a\":1,\"b\":2,\"c\":\"\xff\"}", 1, &mut Vec::new()).unwrap_err().fault, RowFault::Malformed);
+    assert_eq!(
+        reader.read(b"{\"a\":1,\"b\":2,\"c\":\"\xff\"}", 1, &mut Vec::new()).unwrap_err().fault,
+        RowFault::Malformed
+    );
 }
 
 #[test]
 fn a_row_is_bounded() {
     let columns = columns(&[("c", "text")]);
     let around = "{\"c\":\"\"}".len();
-    let row = |bytes: usize| RowWriter::new(&table(), &columns).row(&[text(&"x".repeat(bytes - around))]).map_err(|e| e.fault);
+    let row = |bytes: usize| {
+        RowWriter::new(&table(), &columns).row(&[text(&"x".repeat(bytes - around))]).map_err(|e| e.fault)
+    };
     assert_eq!(row(ROW_BYTES_MAX), Ok(()));
     assert_eq!(row(ROW_BYTES_MAX + 1), Err(RowFault::TooLarge));
     let object = |bytes: usize| format!("{{\"c\":\"{}\"}}", "x".repeat(bytes - around)).into_bytes();
-    let read = |object: Vec<u8>| RowReader::new(&table(), &columns).read(&object, 1, &mut Vec::new()).map_err(|e| e.fault);
+    let read = |object: Vec<u8>| {
+        RowReader::new(&table(), &columns).read(&object, 1, &mut Vec::new()).map_err(|e| e.fault)
+    };
     assert_eq!(read(object(ROW_BYTES_MAX)), Ok(()));
     assert_eq!(read(object(ROW_BYTES_MAX + 1)), Err(RowFault::TooLarge));
 }
@@ -148,8 +159,12 @@ fn any_value() -> impl Strategy<Value = (LogicalType, Value<'static>)> {
     use LogicalType as T;
     prop_oneof![
         any::<i64>().prop_map(|i| (T::Int64, Value::Integer(i))),
-        any::<f64>().prop_filter("NaN is not equal to itself", |f| !f.is_nan()).prop_map(|f| (T::Float64, Value::Float(f))),
-        any::<f32>().prop_filter("NaN is not equal to itself", |f| !f.is_nan()).prop_map(|f| (T::Float32, Value::Float32(f))),
+        any::<f64>()
+            .prop_filter("NaN is not equal to itself", |f| !f.is_nan())
+            .prop_map(|f| (T::Float64, Value::Float(f))),
+        any::<f32>()
+            .prop_filter("NaN is not equal to itself", |f| !f.is_nan())
+            .prop_map(|f| (T::Float32, Value::Float32(f))),
         any::<String>().prop_map(|text| (T::Text, Value::Text(text.into()))),
         any::<String>().prop_map(|text| (T::Int32, Value::Text(text.into()))),
         any::<Vec<u8>>().prop_map(|bytes| (T::Bytes, Value::Bytes(bytes.into()))),
