@@ -4,8 +4,10 @@
 //!    needed, and opens the transaction (read committed).
 //! 2. [`stage`] copies rows into temporary tables, which lock nothing of the shop. A large table that is empty
 //!    here and whose owner we are is filled directly ([`bulk`]).
-//! 3. [`merge`] updates what differs and inserts what is missing, one statement for each group of tables that
+//!    Two rows of one key, and values that PostgreSQL would round ([`native`]), are refused once all is staged.
+//! 3. [`fit`] holds the tables' definitions, which must still be those of the beginning. [`merge`] updates what differs and inserts what is missing, one statement for each group of tables that
 //!    reach each other by foreign keys, so that even keys that cannot be deferred are checked when all is there.
+//!    A row that a trigger of the shop dropped or re-keyed is refused ([`triggers`]).
 //!    Unique values that change hands are parked first ([`unique_swap`]); a mirror removes last ([`mirror`]).
 //! 4. Sequences are advanced ([`sequences`]), every deferred constraint is checked, the ledger's row is written,
 //!    and all of it commits or nothing does. Only a sequence that was advanced stays so.
@@ -18,9 +20,11 @@ mod bulk;
 mod fit;
 mod merge;
 mod mirror;
+mod native;
 mod sequences;
 mod stage;
 mod strip;
+mod triggers;
 mod unique_swap;
 
 use std::time::{Duration, Instant};
@@ -38,6 +42,7 @@ use super::session::Session;
 use crate::stages::Stages;
 use bulk::Bulk;
 use stage::Staging;
+use triggers::Triggers;
 
 /// How often a merge is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
@@ -101,6 +106,7 @@ impl PostgresApply {
         ledger::ensure(&session).await?;
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         session.yield_to_others().await?;
+        session.commit_durably().await?;
         let catalogue = Catalogue::read(&session).await?;
         let mut tables = fit::targets(&catalogue, &request)?;
         fit::check_rights(&session, &tables, request.mirror).await?;
@@ -115,12 +121,15 @@ impl PostgresApply {
     async fn merge_all(&mut self) -> Result<MergeReport, DatabaseError> {
         self.staging.finish(&self.session, &self.tables).await?;
         stage::analyse(&self.session, &self.tables).await?;
+        native::check(&self.session, &self.tables).await?;
+        stage::check_keys(&self.session, &self.tables).await?;
         self.stages.end("stage");
+        // Before the merge: triggers of the tables that are merged may look rows up here, or rely on a unique key.
+        self.bulk.rebuild_indexes(&self.session).await?;
+        self.stages.end("indexes");
         // tidy: allow(clock): it measures how long locks were held, and decides nothing
         self.locked_since.get_or_insert_with(Instant::now);
         let counts = self.merge_with_retries().await?;
-        self.bulk.rebuild_indexes(&self.session).await?;
-        self.stages.end("indexes");
         self.session.as_shop().await?;
         self.session.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
         self.session.as_ourselves().await?;
@@ -161,6 +170,7 @@ impl PostgresApply {
 
     async fn merge_once(&mut self) -> Result<Vec<TableMerge>, DatabaseError> {
         let Self { session, tables, bulk, stages, request, catalogue, staging, .. } = self;
+        fit::hold_definitions(session, tables).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
         let mut counts: Vec<TableMerge> =
@@ -168,10 +178,12 @@ impl PostgresApply {
         let groups = parents_first(
             tables.iter().filter(|target| target.staged().is_some()).map(|target| &target.table),
         );
+        let oids: Vec<u32> = tables.iter().map(|target| target.relation.oid).collect();
+        let triggers = Triggers::read(session, &oids).await?;
         for group in &groups {
             let members = merge::members(tables, group);
             unique_swap::park(session, &members, request.mirror, &mut counts).await?;
-            merge::group(session, &members, &mut counts).await?;
+            merge::group(session, &members, &triggers, &mut counts).await?;
         }
         stages.end("merge");
         if request.mirror {

@@ -28,7 +28,6 @@ const LOCK: i64 = 0x6272_6e63_686c_6467;
 const MIGRATIONS: [&str; 1] = [CREATE];
 
 const CREATE: &str = "
-    CREATE SCHEMA IF NOT EXISTS branchline;
     CREATE TABLE branchline.migration (
       version int4 PRIMARY KEY,
       run_at timestamptz NOT NULL DEFAULT now());
@@ -54,7 +53,8 @@ const STATE: &str = "
            coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
            c.oid IS NOT NULL,
            coalesce(bool_and(has_table_privilege(t.oid, 'SELECT')), false),
-           has_database_privilege(current_database(), 'CREATE')
+           has_database_privilege(current_database(), 'CREATE'),
+           coalesce(has_schema_privilege(n.oid, 'CREATE'), false)
       FROM (VALUES ($1::text)) AS wanted (name)
       LEFT JOIN pg_namespace AS n ON n.nspname = wanted.name
       LEFT JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'migration'
@@ -91,6 +91,10 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
             format!("GRANT USAGE ON SCHEMA branchline TO {role}"),
         ));
     }
+    if schema && !tables && !state.get::<_, bool>(5) {
+        let grant = format!("GRANT USAGE, CREATE ON SCHEMA branchline TO {role}");
+        return Err(missing("make the tables of branchline's ledger", grant));
+    }
     if tables && !readable {
         let grant = format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA branchline TO {role}");
         return Err(missing("read branchline's ledger", grant));
@@ -114,7 +118,12 @@ async fn version(session: &Session) -> Result<usize, DatabaseError> {
 async fn migrate(session: &Session) -> Result<(), DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     session.rows("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let tables: bool = session.row(STATE, &[&SCHEMA]).await?.get(2);
+    let state = session.row(STATE, &[&SCHEMA]).await?;
+    let (schema, tables): (bool, bool) = (state.get(0), state.get(2));
+    // Even where the schema exists, CREATE SCHEMA asks for a right on the whole database.
+    if !schema {
+        session.run("CREATE SCHEMA branchline").await?;
+    }
     let from = if tables { version(session).await? } else { 0 };
     for (place, migration) in MIGRATIONS.iter().enumerate().skip(from) {
         session.run(migration).await?;

@@ -193,11 +193,25 @@ impl Session {
         self.rows(sql, &[]).await.map(drop)
     }
 
+    /// In this transaction a commit is answered when it is on disk: what is acknowledged to the sender must stay.
+    pub(crate) async fn commit_durably(&self) -> Result<(), DatabaseError> {
+        let sql = "SELECT set_config('synchronous_commit', 'on', true)
+                    WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+        self.rows(sql, &[]).await.map(drop)
+    }
+
     /// From here to [`Session::as_ourselves`] or the end of the transaction, names are found and times are local as
     /// in the role's own sessions: the shop's triggers and constraints may count on it. Our statements name all
     /// that they use in full.
     pub(crate) async fn as_shop(&self) -> Result<(), DatabaseError> {
         self.rows(AS_SHOP, &[&self.shop_path, &self.shop_zone]).await.map(drop)
+    }
+
+    /// The same for a COPY into a table itself: names are found as in the shop's sessions, but a time without an
+    /// offset means what it means where rows are staged.
+    pub(crate) async fn as_shop_in_utc(&self) -> Result<(), DatabaseError> {
+        self.as_shop().await?;
+        self.run("SET LOCAL timezone = 'UTC'").await
     }
 
     /// Pins again what [`Session::as_shop`] let go.

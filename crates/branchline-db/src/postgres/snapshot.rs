@@ -1,8 +1,10 @@
 //! Reading: one repeatable-read transaction, each table by COPY.
 //!
-//! Memory is one message of the server (a row), one batch, and what the socket holds. Locks nothing but each
-//! table's definition, and waits for nobody. A table that another session rebuilt since the snapshot began
-//! (TRUNCATE, some ALTER TABLE) reads as PostgreSQL itself shows it to older snapshots.
+//! Memory is one message of the server (a row), one batch, and what the socket holds. Locks nothing but the
+//! definitions of the tables, from the beginning to the end: PostgreSQL shows a table that was emptied or rebuilt
+//! since a snapshot began (TRUNCATE, some ALTER TABLE) as empty. Where that happened before the locks were had, the
+//! snapshot is begun again, [`ATTEMPTS_MAX`] times at most. Rows are never locked; for a table's definition it waits
+//! as long as an apply waits for a lock.
 
 use std::pin::Pin;
 
@@ -17,6 +19,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::Fuse;
 use tokio_postgres::CopyOutStream;
+use tokio_postgres::error::SqlState;
 
 use super::compare;
 use super::copy::{RowFields, recycle};
@@ -27,6 +30,20 @@ use super::text::Form;
 
 /// A row whose JSON is certainly smaller than this fits into a batch that is not full yet.
 const SMALL_ROW_BYTES: usize = BATCH_BYTES / 8;
+
+/// How often a snapshot is begun before the database counts as busy.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Whether the snapshot sees other files of some tables than there are now: emptied, rebuilt or dropped since. A
+/// partition that has no root any more was taken off.
+const REBUILT: &str = "
+    SELECT EXISTS (
+      SELECT FROM pg_class AS c
+       WHERE c.relkind = 'r'
+         AND CASE WHEN c.relispartition THEN coalesce(pg_partition_root(c.oid) = ANY ($1), true)
+                  ELSE c.oid = ANY ($1) END
+         AND (c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+              OR c.relispartition AND pg_partition_root(c.oid) IS NULL))";
 
 /// A read-only view of one moment.
 #[derive(Debug)]
@@ -39,10 +56,38 @@ pub(crate) struct PostgresSnapshot {
 impl PostgresSnapshot {
     /// Begins the transaction and reads the catalogue in it.
     pub(crate) async fn begin(session: Session) -> Result<Self, DatabaseError> {
-        session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        let catalogue = Catalogue::read(&session).await?;
-        Ok(Self { session, catalogue, open: None })
+        session.yield_to_others().await?;
+        for _ in 0..ATTEMPTS_MAX {
+            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            let catalogue = Catalogue::read(&session).await?;
+            if hold_definitions(&session, &catalogue).await? {
+                return Ok(Self { session, catalogue, open: None });
+            }
+            session.run("ROLLBACK").await?;
+        }
+        let message = "tables were emptied or rebuilt while the snapshot began".to_owned();
+        Err(DatabaseError::Busy { message })
     }
+}
+
+/// Locks the definitions of all tables that can be read, with their partitions, in the order of their names;
+/// answers whether they still are what the snapshot shows. By SELECT, for which a right on the columns is enough;
+/// LOCK TABLE wants one on the table.
+async fn hold_definitions(session: &Session, catalogue: &Catalogue) -> Result<bool, DatabaseError> {
+    let readable = catalogue.relations().filter(|(name, _)| catalogue.syncable(name).is_ok());
+    let (mut oids, mut sql) = (Vec::new(), String::new());
+    for (_, relation) in readable {
+        oids.push(relation.oid);
+        sql.push_str(&format!("SELECT FROM {} LIMIT 0;\n", relation.only()));
+    }
+    if let Err(error) = session.run_raw(&sql).await {
+        let gone = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME];
+        return match error.code() {
+            Some(state) if gone.contains(state) => Ok(false),
+            _ => Err(session.fault(&error)),
+        };
+    }
+    Ok(!session.row(REBUILT, &[&oids]).await?.get::<_, bool>(0))
 }
 
 impl Snapshot for PostgresSnapshot {

@@ -3,7 +3,8 @@
 //! 1. `plan`: every table of the backup is fitted into the target's, before anything is written.
 //! 2. `stage`: rows are checked value by value and put into a temporary database on disk, attached to the session. No
 //!    lock on the shop's file is held; its program reads and writes as it likes.
-//! 3. `merge`: `BEGIN IMMEDIATE` takes the one write lock. For each table, parents first: unique values that change
+//! 3. `merge`: `BEGIN IMMEDIATE` takes the one write lock. Staged texts of typed columns take the spelling that equal
+//!    values have here already (`spelling`). For each table, parents first: unique values that change
 //!    hands are released (`unique_swap`), rows that differ are updated, rows that are missing inserted. Then foreign
 //!    keys are checked (`foreign_keys`), and a mirror removes what the backup does not hold (`mirror`).
 //! 4. The receipt is recorded, and all of it commits at once.
@@ -19,6 +20,7 @@ mod foreign_keys;
 mod merge;
 mod mirror;
 mod plan;
+mod spelling;
 mod stage;
 mod statement;
 mod unique_swap;

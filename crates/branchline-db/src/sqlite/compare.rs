@@ -2,6 +2,8 @@
 //!
 //! Each is one pass over the table; nothing of it is kept but 40 bytes a bucket, or the digests that were asked for.
 
+use std::collections::HashSet;
+
 use branchline_core::compare::{BucketHash, RowDigest, RowHasher, TableHashes};
 use branchline_core::ports::{DatabaseError, HashSpec};
 use branchline_core::schema::{LogicalType, ScopeError, Table};
@@ -45,10 +47,11 @@ pub(super) fn row_digests(
 ) -> Result<Vec<RowDigest>, DatabaseError> {
     let pass = Pass::new(catalogue, spec)?;
     let mut hasher = pass.hasher(spec)?;
+    let wanted: HashSet<u32> = buckets.iter().copied().collect();
     let mut found = Vec::new();
     pass.each_row(connection, |values| {
         let hashed = hasher.row(values);
-        if buckets.contains(&hashed.bucket) {
+        if wanted.contains(&hashed.bucket) {
             found.push(hasher.describe(&pass.shared(values), hashed.digest));
         }
     })?;

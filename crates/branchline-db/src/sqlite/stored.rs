@@ -109,9 +109,14 @@ fn whole_number(text: &str) -> Option<i64> {
 }
 
 /// A value in the form under which it is compared: the text of a typed column may have more than one form (a space
-/// for a `T`), and is stored and sent as the shop wrote it.
+/// for a `T`, a UUID in upper case), and is stored and sent as the shop wrote it.
 pub(super) fn for_compare<'a>(value: Value<'a>, own: &LogicalType) -> Value<'a> {
     match value {
+        Value::Text(written) if *own == LogicalType::Uuid => {
+            let lower = written.to_ascii_lowercase();
+            let is_uuid = text::canonical(&lower, own).is_some();
+            Value::Text(if is_uuid { lower.into() } else { written })
+        }
         Value::Text(Cow::Borrowed(written)) => {
             Value::Text(text::canonical(written, own).unwrap_or(written.into()))
         }
@@ -155,6 +160,9 @@ mod tests {
     fn a_typed_text_compares_in_its_one_form() {
         let written = Value::Text("2025-01-01 08:00:00".into());
         assert_eq!(for_compare(written, &LogicalType::Timestamp), Value::Text("2025-01-01T08:00:00".into()));
+        let upper = Value::Text("A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11".into());
+        let lower = Value::Text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11".into());
+        assert_eq!(for_compare(upper, &LogicalType::Uuid), lower);
         let odd = Value::Text("soon".into());
         assert_eq!(for_compare(odd.clone(), &LogicalType::Timestamp), odd);
     }

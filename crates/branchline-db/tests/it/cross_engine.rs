@@ -172,3 +172,23 @@ async fn arrays_are_text_or_json_in_sqlite() {
     worked(backup.apply(&*target.database()).await);
     assert_eq!(target.query("SELECT a || b FROM t").await, [r#"[1,null]["a,\"b\"",[]]"#]);
 }
+
+#[tokio::test]
+async fn what_comes_home_from_postgres_finds_its_own_rows() {
+    let home = sqlite_files().create(Shape::Nothing).await;
+    home.execute("CREATE TABLE sales (size DECIMAL TEXT PRIMARY KEY, total TEXT, at DATETIME, note JSON);")
+        .await;
+    home.execute(r#"INSERT INTO sales VALUES ('0.5', '1.1', '2025-01-01 08:00:00', '{"b":1,"a":[2]}')"#)
+        .await;
+    let away = postgres_databases().create(Shape::Nothing).await;
+    let typed =
+        "CREATE TABLE sales (size NUMERIC(8,3) PRIMARY KEY, total NUMERIC(12,2), at TIMESTAMP, note JSONB);";
+    away.execute(typed).await;
+    copy(&*home, &*away).await;
+    assert_equal(&*home, &*away, 1).await;
+    let every = "SELECT size || total || at || note FROM sales";
+    let before = home.query(every).await;
+    let report = worked(TestBackup::of(&*away.database()).await.apply(&*home.database()).await);
+    assert_eq!((report.tables[0].unchanged, report.tables[0].updated, report.tables[0].inserted), (1, 0, 0));
+    assert_eq!(home.query(every).await, before);
+}

@@ -5,7 +5,10 @@
 mod bulk;
 mod connection;
 mod database;
+mod interference;
 mod introspection;
 mod matrix;
 mod merging;
+mod numbering;
 mod rights;
+mod texts;

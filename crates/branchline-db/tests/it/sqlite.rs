@@ -2,6 +2,7 @@
 
 mod files;
 mod rules;
+mod spelling;
 mod values;
 
 use branchline_testkit::database::{Fixture, Shape, TestBackup, TestDatabase, hashes_of, worked};

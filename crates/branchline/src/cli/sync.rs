@@ -1,6 +1,6 @@
 //! `sync`: sends a backup to peers, and says what became of it at each.
 //!
-//! Exit codes: 0 each peer has it · 3 some have it and some do not · 5 none has it, and what waits is tried again ·
+//! Exit codes: 0 each peer has it · 3 some have it and some do not · 5 none has it, and what waits goes with the next sync ·
 //! else the code of the first refusal.
 
 use branchline_core::code::Code;

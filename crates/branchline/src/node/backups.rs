@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use branchline_core::backup::v1::Expectation;
+use branchline_core::backup::v1::{Expectation, VerifiedBackup};
 use branchline_core::backup::{BackupType, Codec};
 use branchline_core::code::Code;
 use branchline_core::id::BackupId;
@@ -103,11 +103,27 @@ impl Node {
             return Err(Problem::new(Code::INTERNAL, "nothing was queued"));
         };
         let target = target_path(Path::new(path), &entry);
-        self.write_document(&entry, &target).await?;
+        match self.write_and_read_back(&entry, &target).await {
+            Ok(verified) => {
+                Ok(describe::file(&target.to_string_lossy(), &verified, entry.document_bytes(), Some(true)))
+            }
+            Err(problem) => {
+                // Nobody carries it anywhere, so nothing waits for its receipt.
+                self.drop_settled(&entry).await?;
+                Err(problem)
+            }
+        }
+    }
+
+    /// What lies in the file is read back: a stick that lies is found out before it is carried away.
+    async fn write_and_read_back(
+        &self,
+        entry: &OutboxEntry,
+        target: &Path,
+    ) -> Result<VerifiedBackup, Problem> {
+        self.write_document(entry, target).await?;
         let open = Expectation { target: None, source: None, data_bytes_max: u64::MAX, signature: None };
-        // What lies in the file is read back: a stick that lies is found out before it is carried away.
-        let verified = verify_file(&target, open).await?;
-        Ok(describe::file(&target.to_string_lossy(), &verified, entry.document_bytes(), Some(true)))
+        Ok(verify_file(target, open).await?)
     }
 
     async fn write_document(&self, entry: &OutboxEntry, target: &Path) -> Result<(), Problem> {

@@ -231,11 +231,7 @@ impl Node {
                 Ok(receiving) => *open = Some(receiving),
                 Err(error) => {
                     drop(open);
-                    // Nobody can go on with a document that was not announced.
-                    if entry.signature.is_empty() {
-                        self.drop_upload(&key).await?;
-                    }
-                    return Err(self.refuse_upload(&key, &error).await);
+                    return Err(self.refuse_open(entry, &error).await);
                 }
             }
         }
@@ -290,7 +286,7 @@ impl Node {
             // The writer may be torn: what is on disk is read anew.
             *open = None;
             drop(open);
-            return Err(self.refuse_upload(&key, &error).await);
+            return Err(self.refuse_open(&entry, &error).await);
         }
         let offset = receiving.settled();
         Ok(UploadStatus { offset, document_bytes: entry.document_bytes, expires_at: entry.expires_at })
@@ -312,7 +308,7 @@ impl Node {
             Err(error) => {
                 *open = None;
                 drop(open);
-                return Err(self.refuse_upload(&key, &error).await);
+                return Err(self.refuse_open(&entry, &error).await);
             }
         };
         let status =
@@ -376,6 +372,17 @@ impl Node {
             ReceiveError::Offset { .. } => {}
         }
         refusal
+    }
+
+    /// The same for an upload that is open. Nobody can go on with a document that was not announced: nothing is kept.
+    async fn refuse_open(&self, entry: &InboxEntry, error: &ReceiveError) -> ReceptionError {
+        let key = (entry.peer.clone(), entry.backup);
+        let refusal = self.refuse_upload(&key, error).await;
+        if entry.signature.is_empty() {
+            self.drop_upload(&key).await.err().unwrap_or(refusal)
+        } else {
+            refusal
+        }
     }
 
     async fn keep_refusal(&self, key: &UploadKey, code: Code, message: &str) -> Result<(), ReceptionError> {

@@ -60,6 +60,8 @@ on_both_engines! {
     rows_that_the_store_lacks_stay
     a_backup_that_was_applied_gets_its_first_receipt_again
     a_receipt_is_found_in_the_ledger_when_the_state_is_lost
+    another_backup_at_the_same_place_of_the_chain_is_a_fork
+    two_stores_that_send_at_once_are_applied_one_after_the_other
 }
 
 async fn rows_that_are_there_already_are_skipped_with_the_warning(engine: Engine) {
@@ -122,6 +124,46 @@ async fn a_receipt_is_found_in_the_ledger_when_the_state_is_lost(engine: Engine)
     assert_eq!(again, first);
     assert!(open_receipt(&again, headquarters.home.identity.public_key().key_id()).unwrap().success);
     assert_eq!(reborn.shop.hashes().await, before);
+}
+
+async fn another_backup_at_the_same_place_of_the_chain_is_a_fork(engine: Engine) {
+    let (store, headquarters) = store_and_headquarters(engine, engine).await;
+    let draft = Draft::of(&store, &headquarters.home).await;
+    let courier = Courier::new(&store.home.identity, &headquarters);
+    courier.deliver(&draft.seal(&store.home.identity)).await.applied();
+    let applied = headquarters.shop.hashes().await;
+    let other = draft.with_data_replaced("\"sku\":\"B-1\"", "\"sku\":\"B-9\"").renamed();
+    courier.deliver(&other.seal(&store.home.identity)).await.failed(Code::LEDGER_FORKED);
+    assert_eq!(headquarters.shop.hashes().await, applied);
+    // An older one, which would set rows back, is told apart from a fork.
+    let mut older = other.clone().renamed();
+    older.metadata.sequence = branchline_core::id::Sequence::new(0);
+    courier.deliver(&older.seal(&store.home.identity)).await.failed(Code::BACKUP_SUPERSEDED);
+    assert_eq!(headquarters.shop.hashes().await, applied);
+    // The next place is free, and the store's own sync takes it.
+    assert_eq!(counts(&delivered(&store.sync().await)), (0, 0, SHOP_ROWS, 0));
+}
+
+async fn two_stores_that_send_at_once_are_applied_one_after_the_other(engine: Engine) {
+    let (first, headquarters) = store_and_headquarters(engine, engine).await;
+    let second = Server::start("STORE-002", Shop::stocked(engine).await).await;
+    introduce(&second, &headquarters).await;
+    let (one, other) = tokio::join!(first.sync(), second.sync());
+    let (one, other) = (counts(&delivered(&one)), counts(&delivered(&other)));
+    let (new, there) = ((SHOP_ROWS, 0, 0, 0), (0, 0, SHOP_ROWS, 0));
+    assert!((one, other) == (new, there) || (one, other) == (there, new), "{one:?} {other:?}");
+    assert_eq!(headquarters.shop.hashes().await, first.shop.hashes().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_syncs_at_once_send_one_backup_at_a_time() {
+    let (store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    let (one, other) = tokio::join!(store.sync(), store.sync());
+    assert!(one.state == "delivered" || other.state == "delivered", "{one:?} {other:?}");
+    for outcome in [one, other].iter().filter(|outcome| outcome.state != "delivered") {
+        crate::world::ended(outcome, "waiting", Code::HOME_LOCKED);
+    }
+    assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@
 
 mod courier;
 mod document;
+mod process;
 mod proxy;
 mod scene;
 mod server;
@@ -12,6 +13,7 @@ mod shop;
 
 pub(crate) use courier::{Courier, Verdict};
 pub(crate) use document::{Document, Draft};
+pub(crate) use process::Process;
 pub(crate) use proxy::Proxy;
 pub(crate) use scene::Scene;
 pub(crate) use server::{Home, Server, introduce, pair};

@@ -3,7 +3,7 @@
 //!
 //! | table | what is done |
 //! |---|---|
-//! | empty, no triggers or rules of the shop's | filled directly by COPY; foreign keys and indexes off and on again |
+//! | empty, no triggers or rules of the shop's, no value to prove ([`super::native`]) | filled directly by COPY; foreign keys and indexes off and on again |
 //! | not empty, many rows missing | foreign keys off for the merge, and on again |
 //! | anything else | nothing: rows are checked one by one |
 //!
@@ -18,7 +18,8 @@ use branchline_core::ports::DatabaseError;
 
 use super::merge::same_key;
 use super::strip::{self, ForeignKey, Index};
-use super::{ATTEMPTS_MAX, Load, Target, may_pass};
+use super::triggers::Triggers;
+use super::{ATTEMPTS_MAX, Load, Target, may_pass, native};
 use crate::postgres::ident::{Qualified, list};
 use crate::postgres::session::Session;
 
@@ -29,15 +30,6 @@ const LARGE_ROWS: u64 = 20_000;
 const MAINTENANCE_MEMORY: &str = "
     SELECT set_config('maintenance_work_mem', '262144', true)
       FROM pg_settings WHERE name = 'maintenance_work_mem' AND setting::int8 < 262144";
-
-/// Tables with triggers or rules that are neither PostgreSQL's own nor ours.
-const WITH_TRIGGERS: &str = "
-    SELECT c.oid FROM pg_class AS c
-     WHERE c.oid = ANY ($1)
-       AND (c.relhasrules OR EXISTS (
-             SELECT FROM pg_trigger AS g JOIN pg_proc AS p ON p.oid = g.tgfoid
-               JOIN pg_namespace AS n ON n.oid = p.pronamespace
-              WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D' AND n.nspname <> 'branchline'))";
 
 /// What was taken off.
 #[derive(Debug, Clone, Default)]
@@ -112,12 +104,11 @@ impl Plan {
             return Ok(Self::default());
         }
         let foreign_keys = strip::foreign_keys(session, &oids).await?;
-        let with_triggers: Vec<u32> =
-            session.rows(WITH_TRIGGERS, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
+        let triggers = Triggers::read(session, &oids).await?;
         let mut plan = Self::default();
         for (oid, place) in large {
             let own_stay = foreign_keys.iter().any(|key| key.from_oid == oid && !key.removable);
-            let suits = !with_triggers.contains(&oid) && !own_stay;
+            let suits = !triggers.on(oid) && !own_stay && !native::any_proved(&tables[place]);
             if suits && is_empty(session, &tables[place]).await? {
                 plan.direct.push(place);
             }
@@ -228,11 +219,16 @@ impl Bulk {
 
     /// Builds the indexes again; a primary or unique key that two rows share is refused here.
     pub(crate) async fn rebuild_indexes(&self, session: &Session) -> Result<(), DatabaseError> {
+        if self.indexes.is_empty() {
+            return Ok(());
+        }
         session.rows(MAINTENANCE_MEMORY, &[]).await?;
+        // A function of the shop's in an index may count on the shop's search path.
+        session.as_shop().await?;
         for index in &self.indexes {
             session.run(&index.restore()).await?;
         }
-        Ok(())
+        session.as_ourselves().await
     }
 
     /// Puts the foreign keys back, which validates each by one join.

@@ -3,10 +3,11 @@
 
 use branchline_core::ports::{ApplyRequest, DatabaseError};
 use branchline_core::schema::fit;
+use tokio_postgres::error::SqlState;
 
 use super::{Load, Target};
-use crate::postgres::ident::Ident;
-use crate::postgres::schema::Catalogue;
+use crate::postgres::ident::{Ident, list};
+use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
 
 /// The tables of a request, fitted; all are to be staged as yet.
@@ -25,6 +26,46 @@ pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<V
         })
     };
     request.tables.iter().enumerate().map(target).collect()
+}
+
+/// Keeps the staged tables' definitions as they are until the commit, and refuses where one was changed since the
+/// backup was fitted into it. The locks are those that the merge takes anyway, all of them in the order of names.
+pub(crate) async fn hold_definitions(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    let mut staged: Vec<&Target> = tables.iter().filter(|target| target.staged().is_some()).collect();
+    if staged.is_empty() {
+        return Ok(());
+    }
+    staged.sort_by(|a, b| a.relation.name.cmp(&b.relation.name));
+    let locked = list(staged.iter().map(|target| target.relation.only()));
+    if let Err(error) = session.run_raw(&format!("LOCK TABLE {locked} IN ROW EXCLUSIVE MODE")).await {
+        // A table that was dropped or renamed has changed too.
+        return match error.code() {
+            Some(state) if *state == SqlState::UNDEFINED_TABLE => Err(changed(staged[0])),
+            _ => Err(session.fault(&error)),
+        };
+    }
+    let catalogue = Catalogue::read(session).await?;
+    for target in staged {
+        let Ok((table, relation)) = catalogue.syncable(&target.table.name) else {
+            return Err(changed(target));
+        };
+        let numbers =
+            |relation: &Relation| relation.columns.iter().map(|detail| detail.number).collect::<Vec<_>>();
+        let same = relation.oid == target.relation.oid
+            && table.columns == target.table.columns
+            && table.key == target.table.key
+            && numbers(relation) == numbers(&target.relation);
+        if !same {
+            return Err(changed(target));
+        }
+    }
+    Ok(())
+}
+
+fn changed(target: &Target) -> DatabaseError {
+    let message =
+        format!("table {} or another of the backup's was altered while rows were staged", target.table.name);
+    DatabaseError::Busy { message }
 }
 
 /// Refuses where a right is missing.

@@ -10,6 +10,7 @@ use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::schema::TableGroup;
 
 use super::Target;
+use super::triggers::Triggers;
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::schema::{Identity, Sameness};
 use crate::postgres::session::Session;
@@ -33,17 +34,20 @@ pub(crate) fn members<'a>(tables: &'a [Target], group: &TableGroup) -> Vec<Membe
 pub(crate) async fn group(
     session: &Session,
     members: &[Member<'_>],
+    triggers: &Triggers,
     counts: &mut [TableMerge],
 ) -> Result<(), DatabaseError> {
     let members: Vec<_> = members.iter().filter(|(place, ..)| counts[*place].unchanged > 0).collect();
     if members.is_empty() {
         return Ok(());
     }
+    let mut awaited = Vec::with_capacity(members.len());
     for (place, target, stage) in &members {
         check_identities(session, target, stage).await?;
         if counts[*place].unchanged <= LOCKED_IN_ORDER_MAX {
             lock_rows(session, target, stage).await?;
         }
+        awaited.push(triggers.awaited(session, target, stage).await?);
     }
     let parts = members.iter().map(|(place, target, stage)| {
         let update = update(target, stage).unwrap_or_else(|| "SELECT WHERE false".to_owned());
@@ -56,9 +60,10 @@ pub(crate) async fn group(
     session.as_shop().await?;
     let row = session.row(&sql, &[]).await?;
     session.as_ourselves().await?;
-    for (number, (place, ..)) in members.iter().enumerate() {
+    for (number, (place, target, stage)) in members.iter().enumerate() {
         let count = |column: usize| row.get::<_, i64>(column).unsigned_abs();
         let (updated, inserted) = (count(number * 2), count(number * 2 + 1));
+        triggers.check(session, (target, stage), awaited[number], updated).await?;
         let merged = &mut counts[*place];
         merged.updated += updated;
         merged.inserted += inserted;
@@ -107,7 +112,7 @@ pub(crate) fn settable(target: &Target) -> Vec<usize> {
 pub(crate) fn same_key(target: &Target, a: &str, b: &str) -> String {
     let part = |place: &usize| {
         let detail = &target.relation.columns[*place];
-        let cast = if detail.key_by_text { "::pg_catalog.text" } else { "" };
+        let cast = detail.cast();
         format!("{a}.{0}{cast} OPERATOR(pg_catalog.=) {b}.{0}{cast}", detail.ident)
     };
     target.table.key.iter().map(part).collect::<Vec<_>>().join(" AND ")
@@ -119,7 +124,7 @@ pub(crate) fn differs(target: &Target, places: &[usize]) -> String {
     let part = |place: &usize| {
         let detail = &target.relation.columns[*place];
         let cast = match detail.sameness {
-            Sameness::Equal => "",
+            Sameness::Equal => detail.cast(),
             Sameness::Collated => " COLLATE pg_catalog.\"C\"",
             Sameness::Text => "::pg_catalog.text",
         };

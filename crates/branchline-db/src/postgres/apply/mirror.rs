@@ -1,7 +1,7 @@
 //! Mirror: rows of the backup's tables that the backup does not hold are removed, children first.
 //!
-//! Before that, every foreign key from a table outside the backup that would delete or change rows along with
-//! them is asked whether it would: rows that the sender knows nothing of are never touched.
+//! Before that, every foreign key that would delete or change rows along with them is asked whether it would
+//! reach a row of a table outside the backup, which the sender knows nothing of, or a row of the backup itself.
 
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::schema::ForeignKey;
@@ -9,30 +9,35 @@ use branchline_core::schema::ForeignKey;
 use super::Target;
 use super::merge::{Member, same_key};
 use crate::postgres::ident::{Ident, list};
-use crate::postgres::schema::Catalogue;
+use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
 
-/// Refuses where a removal would reach rows of other tables.
+/// Refuses where a removal would reach rows that stay: those of other tables, and those that the backup brought
+/// itself, which may point at a row that is only here.
 pub(crate) async fn check(
     session: &Session,
     catalogue: &Catalogue,
     tables: &[Target],
 ) -> Result<(), DatabaseError> {
-    let covered =
-        |name: &branchline_core::schema::TableName| tables.iter().any(|target| target.table.name == *name);
-    for child in catalogue.schema().tables().filter(|table| !covered(&table.name)) {
+    for child in catalogue.schema().tables() {
+        let covered = tables.iter().find(|target| target.table.name == child.name);
+        let brought = match covered.map(|target| (target, target.staged())) {
+            Some((target, Some(stage))) => {
+                format!("EXISTS (SELECT FROM {stage} AS b WHERE {})", same_key(target, "c", "b"))
+            }
+            _ => "true".to_owned(),
+        };
         for key in child.foreign_keys.iter().filter(|key| key.cascades) {
             let Some(target) = tables.iter().find(|target| target.table.name == key.target) else { continue };
             let Some((_, relation)) = catalogue.relations().find(|(name, _)| **name == child.name) else {
                 continue;
             };
             let Some(stage) = target.staged() else { continue };
-            let columns: Vec<_> = key.columns.iter().map(|&place| &relation.columns[place].ident).collect();
             let sql = format!(
-                "SELECT EXISTS (SELECT FROM {} AS c JOIN {} AS t ON {} WHERE {})",
+                "SELECT EXISTS (SELECT FROM {} AS c JOIN {} AS t ON {} WHERE {} AND {brought})",
                 relation.only(),
                 target.relation.only(),
-                reference(key, &columns),
+                reference(key, relation, target),
                 absent(target, stage),
             );
             if session.row(&sql, &[]).await?.get(0) {
@@ -77,9 +82,16 @@ fn absent(target: &Target, stage: &str) -> String {
     format!("NOT EXISTS (SELECT FROM {stage} AS s WHERE {})", same_key(target, "t", "s"))
 }
 
-fn reference(key: &ForeignKey, columns: &[&Ident]) -> String {
-    let part = |(own, other): (&&Ident, &branchline_core::schema::ColumnName)| {
-        format!("c.{own} = t.{}", Ident::new(other.as_str()))
+/// Whether the row `c` points at the row `t`.
+fn reference(key: &ForeignKey, child: &Relation, parent: &Target) -> String {
+    let part = |(own, other): (&usize, &branchline_core::schema::ColumnName)| {
+        let own = &child.columns[*own];
+        let other = Ident::new(other.as_str());
+        let cast = own.cast();
+        // The two may be of different types, of which one has an `=` of its own.
+        let detail = parent.relation.columns.iter().find(|column| column.ident == other);
+        let cast_other = detail.map_or("", |detail| detail.cast());
+        format!("c.{}{cast} = t.{other}{cast_other}", own.ident)
     };
-    columns.iter().zip(&key.target_columns).map(part).collect::<Vec<_>>().join(" AND ")
+    key.columns.iter().zip(&key.target_columns).map(part).collect::<Vec<_>>().join(" AND ")
 }

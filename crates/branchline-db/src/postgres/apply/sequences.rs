@@ -1,6 +1,9 @@
 //! Sequences: after rows with numbers of their own came in, the next number that the database gives out must be
 //! beyond them.
 //!
+//! A sequence keeps to its own series (a shop may number 1, 11, 21…): it moves to its last number that is not beyond
+//! those that came, never outside its bounds, and never back. Numbers outside its bounds are not its own.
+//!
 //! With UPDATE on the sequence it is set; with USAGE alone it is advanced by taking numbers, up to
 //! [`TAKEN_MAX`] of them. With neither, and only where the next number would clash, the apply is refused: the
 //! shop's next sale would fail otherwise. A sequence is not part of a transaction: one that was advanced for an
@@ -18,10 +21,10 @@ const TAKEN_MAX: i64 = 1_000_000;
 /// Sequences that number columns: those that a column owns (serial, identity), and those in its default.
 const SEQUENCES: &str = "
     SELECT numbered.relation, numbered.number, s.oid, n.nspname::text, s.relname::text, q.seqincrement,
-           q.seqmin, q.seqmax,
+           q.seqmin, q.seqmax, q.seqstart,
            has_sequence_privilege(s.oid, 'UPDATE'),
            has_sequence_privilege(s.oid, 'USAGE'),
-           has_sequence_privilege(s.oid, 'USAGE') OR has_sequence_privilege(s.oid, 'SELECT')
+           has_sequence_privilege(s.oid, 'SELECT')
       FROM (SELECT d.refobjid AS relation, d.refobjsubid::int2 AS number, d.objid AS sequence
               FROM pg_depend AS d
              WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
@@ -53,9 +56,10 @@ pub(crate) async fn advance(session: &Session, tables: &[Target]) -> Result<(), 
             increment: row.get(5),
             least: row.get(6),
             greatest: row.get(7),
-            may_set: row.get(8),
-            may_take: row.get(9),
-            may_read: row.get(10),
+            start: row.get(8),
+            may_set: row.get(9),
+            may_take: row.get(10),
+            may_select: row.get(11),
         };
         sequence.advance(session, target, place).await?;
     }
@@ -69,9 +73,10 @@ struct Sequence {
     increment: i64,
     least: i64,
     greatest: i64,
+    start: i64,
     may_set: bool,
     may_take: bool,
-    may_read: bool,
+    may_select: bool,
 }
 
 impl Sequence {
@@ -79,35 +84,58 @@ impl Sequence {
         let column = &target.relation.columns[place].ident;
         let written = target.filled();
         let furthest = if self.increment > 0 { "max" } else { "min" };
-        let sql = format!("SELECT {furthest}({column})::int8 FROM {written}");
+        let sql = format!(
+            "SELECT {furthest}({column})::int8 FROM {written} WHERE {column} BETWEEN {} AND {}",
+            self.least, self.greatest,
+        );
         let Some(furthest) = session.row(&sql, &[]).await?.get::<_, Option<i64>>(0) else { return Ok(()) };
-        let furthest = furthest.clamp(self.least, self.greatest);
-        if !self.may_read {
+        if !self.may_select && !self.may_take {
             return Err(self.missing(session, "SELECT, UPDATE"));
         }
-        let last: Option<i64> =
-            session.row("SELECT pg_sequence_last_value($1::oid)", &[&self.oid]).await?.get(0);
-        let beyond = match last {
-            Some(last) if self.increment > 0 => last >= furthest,
-            Some(last) => last <= furthest,
-            None => false,
-        };
-        if beyond {
+        let next = self.next(session).await?;
+        // In wide numbers: a sequence may end at the last number there is.
+        let steps = (i128::from(furthest) - next) / i128::from(self.increment);
+        let beyond = if self.increment > 0 { next > furthest.into() } else { next < furthest.into() };
+        let (Ok(steps), false) = (i64::try_from(steps), beyond) else { return Ok(()) };
+        let Ok(last) = i64::try_from(next + i128::from(steps) * i128::from(self.increment)) else {
             return Ok(());
-        }
+        };
         if self.may_set {
-            return session
-                .rows("SELECT setval($1::oid::regclass, $2)", &[&self.oid, &furthest])
-                .await
-                .map(drop);
+            return self.set(session, last).await;
         }
-        let start = last.unwrap_or(if self.increment > 0 { self.least } else { self.greatest });
-        let steps = (furthest.saturating_sub(start) / self.increment).saturating_add(1);
-        if !self.may_take || steps > TAKEN_MAX {
+        let taken = steps.saturating_add(1);
+        if !self.may_take || taken > TAKEN_MAX {
             return Err(self.missing(session, "UPDATE"));
         }
         let take = "SELECT count(nextval($1::oid::regclass)) FROM generate_series(1, $2::int8)";
-        session.rows(take, &[&self.oid, &steps]).await.map(drop)
+        session.rows(take, &[&self.oid, &taken]).await.map(drop)
+    }
+
+    /// The number that it will give out next; one that is exhausted would be past its bounds. With USAGE alone a
+    /// sequence that was never asked is taken to begin where it was declared to.
+    async fn next(&self, session: &Session) -> Result<i128, DatabaseError> {
+        let (last, called): (i64, bool) = if self.may_select {
+            let row = session.row(&format!("SELECT last_value, is_called FROM {}", self.name), &[]).await?;
+            (row.get(0), row.get(1))
+        } else {
+            let row = session.row("SELECT pg_sequence_last_value($1::oid)", &[&self.oid]).await?;
+            row.get::<_, Option<i64>>(0).map_or((self.start, false), |last| (last, true))
+        };
+        Ok(i128::from(last) + if called { i128::from(self.increment) } else { 0 })
+    }
+
+    /// Sets it to a number that was given out; not where the shop has gone further meanwhile.
+    async fn set(&self, session: &Session, last: i64) -> Result<(), DatabaseError> {
+        let further = if self.increment > 0 { "<" } else { ">" };
+        let sql = if self.may_select {
+            format!(
+                "SELECT setval($1::oid::regclass, $2) FROM {} WHERE last_value {further} $2 OR NOT is_called",
+                self.name,
+            )
+        } else {
+            "SELECT setval($1::oid::regclass, $2)".to_owned()
+        };
+        session.rows(&sql, &[&self.oid, &last]).await.map(drop)
     }
 
     fn missing(&self, session: &Session, right: &str) -> DatabaseError {

@@ -5,23 +5,25 @@
 //! an enum, a date) is refused by its COPY, which names line and column too. COPY numbers lines from 1 as rows
 //! are numbered, because each table is one COPY.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 
 use branchline_core::backup::v1::RowReader;
 use branchline_core::backup::{ColumnSummary, RowBatch};
 use branchline_core::ports::{ApplyRequest, DatabaseError, TableMerge};
 use branchline_core::schema::{LogicalType, TableName};
-use branchline_core::value::{Value, ValueKind, convert};
+use branchline_core::value::{Value, ValueKind, convert, text};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
-use super::{Load, Target};
+use super::{Load, Target, native};
 use crate::postgres::copy::RowLines;
 use crate::postgres::error::copy_place;
 use crate::postgres::ident::list;
 use crate::postgres::schema::{Limit, Relation};
 use crate::postgres::session::Session;
+use crate::postgres::text::{Form, array};
 
 /// Makes the temporary tables. A staged column has the type of its column here, and no rule.
 pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
@@ -30,7 +32,15 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
         let Load::Staged(name) = &target.load else { continue };
         let column = |&place: &usize| {
             let detail = &target.relation.columns[place];
-            format!("{} {}", detail.ident, detail.stage_type)
+            // Keys that the table takes for one are one here too.
+            let collation =
+                detail.lax_collation.as_ref().map_or_else(String::new, |name| format!(" COLLATE {name}"));
+            let text = if native::is_proved(target, place) {
+                format!(", {} text", native::text_column(place))
+            } else {
+                String::new()
+            };
+            format!("{} {}{collation}{text}", detail.ident, detail.stage_type)
         };
         let columns = list(target.places.iter().map(column));
         sql.push_str(&format!("CREATE TABLE {name} ({columns}) ON COMMIT DROP;\n"));
@@ -44,6 +54,29 @@ pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), 
     let staged = tables.iter().filter_map(Target::staged);
     let sql: String = staged.map(|name| format!("ANALYZE {name};\n")).collect();
     session.run(&sql).await
+}
+
+/// Refuses where two staged rows have one key: of two such rows one would vanish in the merge. They may differ in
+/// writing (`1.0` and `1.00`, or letters that a collation does not tell apart).
+pub(crate) async fn check_keys(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    for target in tables {
+        let Some(stage) = target.staged() else { continue };
+        let detail = |&place: &usize| &target.relation.columns[place];
+        let key = target.table.key.iter().map(detail);
+        let compared = list(key.clone().map(|detail| format!("{}{}", detail.ident, detail.cast())));
+        let shown = list(key.map(|detail| format!("min({}::text)", detail.ident)));
+        let sql = format!(
+            "SELECT concat_ws(', ', {shown}) FROM {stage} GROUP BY {compared} HAVING count(*) > 1 LIMIT 1"
+        );
+        if let Some(row) = session.rows(&sql, &[]).await?.first() {
+            return Err(DatabaseError::Unique {
+                table: target.table.name.to_string(),
+                constraint: "the primary key".to_owned(),
+                detail: format!("two rows of the backup have the key ({})", row.get::<_, String>(0)),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What is being copied, and what was.
@@ -130,10 +163,18 @@ impl Staging {
             message: format!("rows came for table {place} of the backup, which is done or not there"),
         };
         let target = tables.get(place).filter(|_| self.copied[place] == 0).ok_or_else(out_of_order)?;
-        let columns = list(target.places.iter().map(|&place| &target.relation.columns[place].ident));
+        let column = |&place: &usize| {
+            let ident = &target.relation.columns[place].ident;
+            if native::is_proved(target, place) {
+                format!("{ident}, {}", native::text_column(place))
+            } else {
+                ident.to_string()
+            }
+        };
+        let columns = list(target.places.iter().map(column));
         let into = target.filled();
         if target.load == Load::Direct {
-            session.as_shop().await?;
+            session.as_shop_in_utc().await?;
         }
         let sink = session.copy_in(&format!("COPY {into} ({columns}) FROM STDIN")).await?;
         let TableColumns { table, summaries } = &self.columns[place];
@@ -175,7 +216,10 @@ impl OpenCopy {
                 let held =
                     Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
                 let written = held.check(value, &summary.logical_type).and_then(|value| {
-                    let written = self.lines.field(&value, number == 0, &mut out);
+                    let mut written = self.lines.field(&value, number == 0, &mut out);
+                    if native::is_proved(target, place) {
+                        written = written.and_then(|()| self.lines.field(&value, false, &mut out));
+                    }
                     written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
                 });
                 written.map_err(|reason| DatabaseError::ValueNotHeld {
@@ -206,6 +250,8 @@ impl Held<'_> {
         }
         let value = convert(value, from, self.to).map_err(|not_held| not_held.to_string())?;
         self.check_kind(&value)?;
+        let value = canonical(value, self.to)
+            .ok_or_else(|| format!("it is not written as a value of type {}", self.to))?;
         check_value(&value, self.relation.columns[self.place].limit, self.to)?;
         Ok(value)
     }
@@ -217,6 +263,40 @@ impl Held<'_> {
             return Ok(());
         }
         Err(format!("a value of kind {kind:?} is not a value of type {}", self.to).to_lowercase())
+    }
+}
+
+/// The value as it is carried between servers; nothing where its text is not in that form. PostgreSQL would guess
+/// (`tomorrow`, `01-02-03`, a time without its offset), and SQLite declares types without checking their texts.
+fn canonical<'a>(value: Value<'a>, to: &LogicalType) -> Option<Value<'a>> {
+    use LogicalType as T;
+    match (value, to) {
+        (
+            Value::Text(text),
+            T::Decimal(_)
+            | T::Uuid
+            | T::Date
+            | T::Time
+            | T::TimeWithZone
+            | T::Timestamp
+            | T::TimestampWithZone
+            | T::Interval,
+        ) => {
+            let changed = match text::canonical(&text, to)? {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(changed) => Some(changed),
+            };
+            Some(Value::Text(changed.map_or(text, Cow::Owned)))
+        }
+        (Value::Array(items), to) => {
+            let element = match to {
+                T::Array(element) => element,
+                other => other,
+            };
+            let items = items.into_iter().map(|item| canonical(item, element));
+            items.collect::<Option<_>>().map(Value::Array)
+        }
+        (value, _) => Some(value),
     }
 }
 
@@ -235,7 +315,7 @@ fn check_value(value: &Value<'_>, limit: Limit, to: &LogicalType) -> Result<(), 
             if memchr::memchr(0, text.as_bytes()).is_some() {
                 return Err("PostgreSQL has no text with a NUL character".to_owned());
             }
-            limit.changes(text).map_or(Ok(()), Err)
+            check_limit(text, limit, to)
         }
         Value::Array(items) => {
             let element = match to {
@@ -246,6 +326,15 @@ fn check_value(value: &Value<'_>, limit: Limit, to: &LogicalType) -> Result<(), 
         }
         _ => Ok(()),
     }
+}
+
+/// An array with bounds of its own is carried as PostgreSQL writes it, `[0:1]={1.10,2.20}`: each element counts.
+fn check_limit(text: &str, limit: Limit, to: &LogicalType) -> Result<(), String> {
+    let changes = |text: &str| limit.changes(text).map_or(Ok(()), Err);
+    let LogicalType::Array(element) = to else { return changes(text) };
+    let Some((_, elements)) = text.split_once('=') else { return changes(text) };
+    let elements = array::read(elements, &Form::of(element)).map_err(|_| "it is not an array".to_owned())?;
+    check_value(&elements, limit, element)
 }
 
 /// What a COPY that failed means: a value of a row, or whatever else the server says.

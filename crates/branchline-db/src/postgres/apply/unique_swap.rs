@@ -17,6 +17,13 @@ use crate::postgres::session::Session;
 /// Characters of a UUID: what a text column must hold to take a placeholder.
 const UUID_CHARACTERS: usize = 36;
 
+/// Columns whose new values foreign keys carry on to the rows that point at them. A key may point at a partition.
+const FOLLOWED: &str = "
+    SELECT DISTINCT a.attname::text
+      FROM pg_constraint AS f JOIN pg_attribute AS a ON a.attrelid = f.confrelid AND a.attnum = ANY (f.confkey)
+     WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd')
+       AND (f.confrelid = $1 OR f.confrelid IN (SELECT relid FROM pg_partition_tree($1)))";
+
 /// Parks what must be parked in the tables of a group.
 /// A row that is as the backup has it once it is parked counts as updated: the merge will find nothing to do.
 pub(crate) async fn park(
@@ -54,7 +61,12 @@ async fn park_key(
     }
     let refused =
         || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
-    let Some((place, placeholder)) = placeholder(target, stage, key) else { return Err(refused()) };
+    // A value that stands there only meanwhile must not reach other rows: they would keep it.
+    let followed: Vec<String> =
+        session.rows(FOLLOWED, &[&target.relation.oid]).await?.iter().map(|row| row.get(0)).collect();
+    let Some((place, placeholder)) = placeholder(target, stage, key, &followed) else {
+        return Err(refused());
+    };
     let column = &target.relation.columns[place].ident;
     let sql = format!(
         "WITH moving AS MATERIALIZED ({moving}),
@@ -87,7 +99,8 @@ fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String
         let column = ident(place);
         // A column that does not travel keeps its value, which the other row then has as well as its own.
         if written.contains(place) {
-            format!("o.{column} OPERATOR(pg_catalog.=) t.{column}")
+            let cast = target.relation.columns[*place].cast();
+            format!("o.{column}{cast} OPERATOR(pg_catalog.=) t.{column}{cast}")
         } else {
             format!("t.{column} IS NOT NULL")
         }
@@ -111,13 +124,19 @@ fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String
 }
 
 /// A column of the key and what it is set to meanwhile: an expression over `m.number`, from 1.
-fn placeholder(target: &Target, stage: &str, key: &UniqueKey) -> Option<(usize, String)> {
+fn placeholder(
+    target: &Target,
+    stage: &str,
+    key: &UniqueKey,
+    followed: &[String],
+) -> Option<(usize, String)> {
     let in_foreign_key =
         |place: usize| target.table.foreign_keys.iter().any(|key| key.columns.contains(&place));
     let usable = |place: &&usize| {
         target.places.contains(place)
             && !target.table.key.contains(place)
             && target.relation.columns[**place].identity != Identity::Always
+            && !followed.iter().any(|name| name == target.relation.columns[**place].ident.as_str())
     };
     let columns: Vec<usize> = key.columns.iter().filter(usable).copied().collect();
     if let Some(place) = columns.iter().find(|&&place| target.table.columns[place].nullable) {

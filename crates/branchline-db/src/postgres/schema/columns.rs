@@ -14,11 +14,13 @@ use crate::postgres::session::Session;
 const COLUMNS: &str = "
     SELECT a.attrelid, a.attnum, a.attname::text, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod),
            a.attnotnull, a.atthasdef, a.attidentity, a.attgenerated,
-           coalesce(NOT l.collisdeterministic, false), has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+           CASE WHEN NOT l.collisdeterministic THEN format('%I.%I', ln.nspname, l.collname) END,
+           coalesce(has_column_privilege(a.attrelid, a.attnum, 'SELECT'), false)
       FROM pg_attribute AS a
       JOIN pg_class AS c ON c.oid = a.attrelid
       JOIN pg_namespace AS n ON n.oid = c.relnamespace
       LEFT JOIN pg_collation AS l ON l.oid = a.attcollation
+      LEFT JOIN pg_namespace AS ln ON ln.oid = l.collnamespace
      WHERE a.attnum > 0 AND NOT a.attisdropped
        AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND NOT c.relispartition AND c.relpersistence <> 't'
        AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', $1)
@@ -45,7 +47,22 @@ pub(crate) struct ColumnDetail {
     pub(crate) sameness: Sameness,
     /// Whether even a key of this type is matched by its text: its `=` is of an extension.
     pub(crate) key_by_text: bool,
+    /// What a domain over an enum is over: only the enum itself has an `=`.
+    pub(crate) enumeration: Option<String>,
+    /// The collation in SQL, where it calls some texts equal that are not the same.
+    pub(crate) lax_collation: Option<String>,
     pub(crate) readable: bool,
+}
+
+impl ColumnDetail {
+    /// What follows the column's name where its values are compared as the table's own keys compare them.
+    pub(crate) fn cast(&self) -> &str {
+        match &self.enumeration {
+            _ if self.key_by_text => "::pg_catalog.text",
+            Some(cast) => cast,
+            None => "",
+        }
+    }
 }
 
 /// How two values of a column are told apart.
@@ -70,7 +87,7 @@ struct ColumnRow {
     has_default: bool,
     identity: Identity,
     generated: bool,
-    lax_collation: bool,
+    lax_collation: Option<String>,
     readable: bool,
 }
 
@@ -145,8 +162,12 @@ fn describe(row: &ColumnRow, name: ColumnName, types: &Types) -> Option<(Column,
         stage_type: resolved.base.clone().unwrap_or_else(|| row.words.clone()),
         limit: Limit::of(&resolved),
         identity: row.identity,
-        sameness: sameness(&resolved.logical, row.lax_collation),
+        sameness: sameness(&resolved.logical, row.lax_collation.is_some()),
         key_by_text: resolved.foreign_equality,
+        enumeration: (resolved.logical == LogicalType::Enumeration)
+            .then(|| resolved.base.as_ref().map(|base| format!("::{base}")))
+            .flatten(),
+        lax_collation: row.lax_collation.clone(),
         readable: row.readable,
     };
     let has_default = row.has_default || resolved.has_default || row.identity != Identity::No || nullable;

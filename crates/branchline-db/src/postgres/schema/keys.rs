@@ -17,15 +17,23 @@ const UNIQUE: &str = "
        AND (i.indimmediate OR i.indisprimary) AND NOT t.relispartition AND t.relkind IN ('r', 'p')
      ORDER BY i.indrelid, c.relname";
 
-/// Foreign keys as they were declared: those that PostgreSQL made for partitions have a parent.
+/// Foreign keys as they were declared: those that PostgreSQL made for partitions have a parent. One that was declared
+/// on a partition, or points at one, counts as the whole table's; columns have other numbers there.
 const FOREIGN: &str = "
-    SELECT f.conrelid, f.conname::text, f.conkey, f.confrelid,
+    SELECT own.relation, f.conname::text,
+           (SELECT array_agg(r.attnum ORDER BY u.place)
+              FROM unnest(f.conkey) WITH ORDINALITY AS u (number, place)
+              JOIN pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = u.number
+              JOIN pg_attribute AS r ON r.attrelid = own.relation AND r.attname = a.attname),
+           coalesce(pg_partition_root(f.confrelid)::oid, f.confrelid),
            (SELECT array_agg(a.attname::text ORDER BY u.place)
               FROM unnest(f.confkey) WITH ORDINALITY AS u (number, place)
               JOIN pg_attribute AS a ON a.attrelid = f.confrelid AND a.attnum = u.number),
            f.condeferrable, f.confdeltype IN ('c', 'n', 'd')
-      FROM pg_constraint AS f WHERE f.contype = 'f' AND f.conparentid = 0
-     ORDER BY f.conrelid, f.conname";
+      FROM pg_constraint AS f
+     CROSS JOIN LATERAL (SELECT coalesce(pg_partition_root(f.conrelid)::oid, f.conrelid)) AS own (relation)
+     WHERE f.contype = 'f' AND f.conparentid = 0
+     ORDER BY own.relation, f.conname";
 
 #[derive(Debug)]
 pub(super) struct UniqueRow {
@@ -60,9 +68,9 @@ pub(super) async fn read(session: &Session) -> Result<Keys, DatabaseError> {
     for row in session.rows(FOREIGN, &[]).await? {
         let foreign = ForeignKeyRow {
             name: row.get(1),
-            columns: row.get(2),
+            columns: row.get::<_, Option<_>>(2).unwrap_or_default(),
             target: row.get(3),
-            target_columns: row.get(4),
+            target_columns: row.get::<_, Option<_>>(4).unwrap_or_default(),
             deferrable: row.get(5),
             cascades: row.get(6),
         };

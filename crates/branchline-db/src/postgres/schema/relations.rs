@@ -9,7 +9,8 @@ use crate::postgres::ident::{Ident, Qualified};
 use crate::postgres::ledger;
 use crate::postgres::session::Session;
 
-/// Temporary relations and partitions are not among them. A table that was never analysed is taken by its size.
+/// Temporary relations and partitions are not among them. Functions answer NULL for a table that is dropped
+/// meanwhile. A table that was never analysed is taken by its size.
 const RELATIONS: &str = "
     SELECT c.oid, n.nspname::text, c.relname::text, c.relkind,
            CASE
@@ -17,16 +18,16 @@ const RELATIONS: &str = "
                (SELECT coalesce(sum(greatest(leaf.reltuples, 0)), 0)
                   FROM pg_partition_tree(c.oid) AS part JOIN pg_class AS leaf ON leaf.oid = part.relid
                  WHERE part.isleaf)::int8
-             WHEN c.relkind = 'r' AND c.reltuples <= 0 THEN pg_relation_size(c.oid) / 96
+             WHEN c.relkind = 'r' AND c.reltuples <= 0 THEN coalesce(pg_relation_size(c.oid), 0) / 96
              ELSE greatest(c.reltuples, 0)::int8
            END,
-           pg_has_role(c.relowner, 'USAGE'),
-           has_table_privilege(c.oid, 'INSERT'),
-           has_table_privilege(c.oid, 'UPDATE'),
-           has_table_privilege(c.oid, 'DELETE'),
-           has_table_privilege(c.oid, 'SELECT'),
-           has_schema_privilege(n.oid, 'USAGE'),
-           c.relrowsecurity AND row_security_active(c.oid),
+           coalesce(pg_has_role(c.relowner, 'USAGE'), false),
+           coalesce(has_table_privilege(c.oid, 'INSERT'), false),
+           coalesce(has_table_privilege(c.oid, 'UPDATE'), false),
+           coalesce(has_table_privilege(c.oid, 'DELETE'), false),
+           coalesce(has_table_privilege(c.oid, 'SELECT'), false),
+           coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
+           coalesce(c.relrowsecurity AND row_security_active(c.oid), false),
            EXISTS (SELECT FROM pg_depend AS d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
       FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

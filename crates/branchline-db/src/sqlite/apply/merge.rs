@@ -11,7 +11,7 @@ use super::super::error::{failed, refused};
 use super::super::ledger;
 use super::super::schema::{self, Catalogue};
 use super::plan::TablePlan;
-use super::{Work, foreign_keys, mirror, statement, unique_swap};
+use super::{Work, foreign_keys, mirror, spelling, statement, unique_swap};
 use crate::stages::Stages;
 
 /// Takes the write lock at the beginning: a lock that is asked for later can fail at once.
@@ -34,6 +34,9 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     ledger::applied::check_place(connection, request)?;
     let mut tables = vec![TableMerge::default(); plans.len()];
     let order = in_order(catalogue, plans);
+    if spelling::adopt(connection, catalogue, plans)? {
+        stages.end("compare");
+    }
     for &place in &order {
         tables[place] = merge_table(connection, catalogue, &plans[place], request.mirror, stages)?;
     }
@@ -41,8 +44,9 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     stages.end("check");
     if request.mirror {
         mirror::check(connection, catalogue, plans)?;
-        for &place in order.iter().rev() {
-            tables[place].deleted = mirror::remove(connection, &plans[place])?;
+        let removed = mirror::remove(connection, plans, order.iter().rev().copied())?;
+        for (table, removed) in tables.iter_mut().zip(removed) {
+            table.deleted = removed;
         }
         stages.end("delete");
     }

@@ -1,8 +1,9 @@
 //! A mirror removes the rows of its tables that the backup does not hold.
 //!
 //! Before the first is removed: nothing outside the backup's tables may point at one of them. Rows of the backup
-//! itself were checked already (`foreign_keys`). Children go before their parents, so that what is removed is
-//! counted in its own table and no cascade runs.
+//! itself were checked already (`foreign_keys`). Children go before their parents; where a table points at itself, or
+//! tables at each other, a cascade may be faster than we are, and SQLite does not count what it removes. So rows are
+//! counted in every table before the first is removed, and after the last.
 
 use branchline_core::ports::DatabaseError;
 use branchline_core::schema::{ForeignKey, Table, TableName};
@@ -59,8 +60,28 @@ fn refusal(child: &Table, key: &ForeignKey) -> DatabaseError {
     }
 }
 
-/// Removes the rows that the backup does not hold, and counts them.
-pub(super) fn remove(connection: &Connection, plan: &TablePlan) -> Result<u64, DatabaseError> {
-    let sql = format!("DELETE FROM {} AS t WHERE {}", target_table(plan), not_staged(plan, "t"));
-    execute(connection, plan, &sql)
+/// Removes the rows that the backup does not hold, in the order given, and counts them, by the plan's place.
+pub(super) fn remove(
+    connection: &Connection,
+    plans: &[TablePlan],
+    order: impl Iterator<Item = usize>,
+) -> Result<Vec<u64>, DatabaseError> {
+    let too_many = |plan| count_not_staged(connection, plan);
+    let before = plans.iter().map(too_many).collect::<Result<Vec<_>, _>>()?;
+    for plan in order.filter(|&place| before[place] > 0).map(|place| &plans[place]) {
+        let sql = format!("DELETE FROM {} AS t WHERE {}", target_table(plan), not_staged(plan, "t"));
+        execute(connection, plan, &sql)?;
+    }
+    // What a trigger of the shop kept is still there.
+    let removed = |(plan, before): (_, u64)| match before {
+        0 => Ok(0),
+        before => Ok(before.saturating_sub(count_not_staged(connection, plan)?)),
+    };
+    plans.iter().zip(before).map(removed).collect()
+}
+
+fn count_not_staged(connection: &Connection, plan: &TablePlan) -> Result<u64, DatabaseError> {
+    let sql = format!("SELECT count(*) FROM {} AS t WHERE {}", target_table(plan), not_staged(plan, "t"));
+    let count: i64 = connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)?;
+    Ok(count.unsigned_abs())
 }

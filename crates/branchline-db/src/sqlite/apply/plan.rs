@@ -3,6 +3,7 @@
 use branchline_core::backup::{ColumnSummary, TableSummary};
 use branchline_core::ports::DatabaseError;
 use branchline_core::schema::{ColumnName, LogicalType, ScopeError, Table, TableName, fit};
+use branchline_core::value::common_type;
 
 use super::super::affinity::{Affinity, ColumnForm};
 use super::super::schema::{Catalogue, TableForm};
@@ -37,6 +38,9 @@ pub(super) struct PlannedColumn {
     pub(super) to: LogicalType,
     pub(super) form: ColumnForm,
     pub(super) nullable: bool,
+    /// The type under which the pair compares the column, where values that are equal under it may be spelled
+    /// differently here.
+    pub(super) typed: Option<LogicalType>,
 }
 
 impl TablePlan {
@@ -108,6 +112,16 @@ fn check_foreign_keys(catalogue: &Catalogue, table: &Table) -> Result<(), Databa
     }
 }
 
+/// Whether SQLite holds a value of this type as a text, and equal ones may be other texts.
+fn has_spellings(shared: &LogicalType) -> bool {
+    use LogicalType as T;
+    match shared {
+        T::JsonBinary | T::Array(_) => true,
+        T::Text | T::Enumeration | T::Native(_) => false,
+        shared => shared.is_textual(),
+    }
+}
+
 fn plan_columns(
     table: &Table,
     form: &TableForm,
@@ -123,6 +137,7 @@ fn plan_columns(
         Ok(PlannedColumn {
             name,
             target,
+            typed: common_type(&from, &here.logical_type).filter(has_spellings),
             from,
             to: here.logical_type.clone(),
             form: form.columns[target],

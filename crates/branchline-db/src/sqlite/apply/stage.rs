@@ -3,7 +3,8 @@
 //! Table `r0` holds the rows of the backup's first table: `n` is a row's number in it, `c0`, `c1` … its values, under
 //! the affinities of the target's columns, so that a value that stays as it is here stays so there.
 //! SQLite removes the file when the session ends, however it ends; it has no journal, because nothing in it is ever
-//! taken back. Memory: a page cache of 8 MiB.
+//! taken back: a merge writes to it (`spelling`), and one that is rolled back leaves it unreadable, and the session
+//! good for nothing but its end. Memory: a page cache of 8 MiB.
 
 use branchline_core::backup::RowBatch;
 use branchline_core::backup::v1::RowReader;

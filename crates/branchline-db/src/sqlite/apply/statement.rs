@@ -126,7 +126,8 @@ pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
     )
 }
 
-fn missing(plan: &TablePlan) -> String {
+/// That a staged row (alias `s`) has no row of its key here.
+pub(super) fn missing(plan: &TablePlan) -> String {
     format!("NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})", target_table(plan), same_key(plan, "t", "s"))
 }
 

@@ -28,7 +28,7 @@ const IS_THERE: &str =
 const FIND: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
     WHERE backup = ?1";
 const LAST_OF: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
-    WHERE source = ?1 ORDER BY place DESC LIMIT 1";
+    WHERE source = ?1 ORDER BY epoch DESC, sequence DESC LIMIT 1";
 const TAKEN: &str =
     "SELECT count(*), count(CASE WHEN backup = ?1 AND checksum = ?2 AND source = ?3 AND epoch = ?4
     AND sequence = ?5 THEN 1 END) FROM main.branchline_applied
@@ -45,7 +45,7 @@ pub(in super::super) fn find(
     one(connection, FIND, &backup.to_string())
 }
 
-/// The record of the backup that was applied last of those that `source` made.
+/// The record of the backup of `source` that stands last in its chain, in whatever order they were applied.
 pub(in super::super) fn last_of(
     connection: &Connection,
     source: &ServerId,

@@ -177,3 +177,40 @@ async fn rows_of_an_inheriting_table_are_read_once() {
     let rows: Vec<_> = backup.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
     assert_eq!(rows, [("base", 1), ("more", 1)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreign_keys_from_and_to_one_partition_are_the_tables() {
+    let database = TestDatabase::with(
+        "CREATE TABLE p (gone int, id int PRIMARY KEY, \"to\" int) PARTITION BY RANGE (id); ALTER TABLE p DROP gone;
+         CREATE TABLE p1 (\"to\" int, id int NOT NULL); ALTER TABLE p ATTACH PARTITION p1 FOR VALUES FROM (1) TO (100);
+         CREATE TABLE other (id int PRIMARY KEY, p int REFERENCES p1 (id) ON DELETE CASCADE);
+         ALTER TABLE p1 ADD CONSTRAINT onward FOREIGN KEY (\"to\") REFERENCES other",
+    )
+    .await;
+    let schema = worked(database.open().await.schema().await);
+    let keys =
+        |name: &str| schema.tables().find(|table| table.name.as_str() == name).unwrap().foreign_keys.clone();
+    let (from, to) = (keys("p"), keys("other"));
+    assert_eq!((from.len(), from[0].columns.as_slice(), from[0].target.as_str()), (1, &[1][..], "other"));
+    assert_eq!((to.len(), to[0].target.as_str(), to[0].cascades), (1, "p", true));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalogue_is_read_while_tables_are_made_and_dropped() {
+    let database = TestDatabase::with("CREATE TABLE stays (id int PRIMARY KEY)").await;
+    let port = database.open().await;
+    let shop = super::database::client(&database.url()).await;
+    let busy = tokio::spawn(async move {
+        for _ in 0..300 {
+            let made =
+                "CREATE TABLE goes (id int PRIMARY KEY); CREATE TABLE goes_too (id int REFERENCES goes)";
+            shop.batch_execute(made).await.unwrap();
+            shop.batch_execute("DROP TABLE goes, goes_too").await.unwrap();
+        }
+    });
+    while !busy.is_finished() {
+        let schema = worked(port.schema().await);
+        assert!(schema.tables().any(|table| table.name.as_str() == "stays" && table.excluded.is_none()));
+    }
+    busy.await.unwrap();
+}

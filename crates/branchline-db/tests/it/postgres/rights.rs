@@ -164,3 +164,15 @@ async fn foreign_keys_are_checked_even_where_a_role_has_switched_them_off() {
     let error = assert_refused(backup.apply(&*open(&url).await).await, Code::PRIVILEGE_MISSING);
     assert_eq!(grant_of(&error), format!("ALTER ROLE \"{role}\" RESET session_replication_role"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_in_a_schema_that_is_there_needs_no_right_on_the_database() {
+    let mut database = TestDatabase::with("CREATE SCHEMA branchline").await;
+    let (role, url) = database.role().await;
+    let port = open(&url).await;
+    database.execute(&format!("GRANT USAGE ON SCHEMA branchline TO {role}")).await;
+    let error = assert_refused(port.ledger().await, Code::PRIVILEGE_MISSING);
+    assert_eq!(grant_of(&error), format!("GRANT USAGE, CREATE ON SCHEMA branchline TO \"{role}\""));
+    database.execute(&grant_of(&error)).await;
+    worked(port.ledger().await);
+}

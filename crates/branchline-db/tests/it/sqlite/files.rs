@@ -136,3 +136,17 @@ async fn the_ledger_survives_an_older_engine_and_refuses_a_newer_one() {
     shop.execute("INSERT INTO branchline_migrations VALUES (99)").await;
     assert_refused(shop.database().ledger().await, Code::DATABASE_VERSION);
 }
+
+#[tokio::test]
+async fn the_last_backup_of_a_source_is_the_last_of_its_chain() {
+    let target = with_tables("CREATE TABLE t (id INTEGER PRIMARY KEY);").await;
+    let backup = |sequence| {
+        let rows: [&[Value<'_>]; 1] = [&[Value::Integer(1)]];
+        TestBackup::of_rows("t", &["id"], &[("id", T::Int64)], &rows).at(sequence)
+    };
+    for sequence in [2, 1] {
+        worked(backup(sequence).apply(&*target.database()).await);
+    }
+    let last = worked(target.database().last_applied(backup(1).request().source).await).unwrap();
+    assert_eq!(last.sequence.value(), 2);
+}

@@ -173,3 +173,22 @@ async fn sixteen_hundred_columns_are_merged_and_one_more_is_excluded() {
     let schema = worked(wider.database().schema().await);
     assert_eq!(schema.syncable().count(), 0);
 }
+
+#[tokio::test]
+async fn a_mirror_counts_what_its_own_cascades_remove() {
+    let tables = "CREATE TABLE t (id INTEGER PRIMARY KEY, up INTEGER REFERENCES t ON DELETE CASCADE);
+        CREATE TABLE a (id INTEGER PRIMARY KEY, b INTEGER REFERENCES b ON DELETE CASCADE);
+        CREATE TABLE b (id INTEGER PRIMARY KEY, a INTEGER REFERENCES a ON DELETE CASCADE);";
+    let (source, target) = (with_tables(tables).await, with_tables(tables).await);
+    source.execute("INSERT INTO t VALUES (9, NULL); INSERT INTO a VALUES (9, NULL)").await;
+    target.execute("INSERT INTO t VALUES (1, NULL), (2, 1), (3, 2), (9, NULL)").await;
+    target
+        .execute("INSERT INTO a VALUES (1, NULL); INSERT INTO b VALUES (1, 1), (2, 1); UPDATE a SET b = 1")
+        .await;
+    let backup = TestBackup::of(&*source.database()).await.mirrored();
+    let report = worked(backup.apply(&*target.database()).await);
+    for (table, deleted) in [("t", 3), ("a", 1), ("b", 2)] {
+        assert_eq!(backup.merged(&report, table).deleted, deleted, "{table}");
+    }
+    assert_eq!(target.query("SELECT id FROM t").await, ["9"]);
+}

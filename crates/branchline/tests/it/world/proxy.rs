@@ -26,6 +26,8 @@ enum Wire {
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     wire: Arc<watch::Sender<Wire>>,
+    /// The wire of connections that are yet to come.
+    wires: watch::Sender<Arc<watch::Sender<Wire>>>,
     /// Bytes that went to the server, TLS and all.
     passed: Arc<watch::Sender<u64>>,
     _running: JoinSet<()>,
@@ -37,8 +39,9 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (wire, passed) = (Arc::new(watch::Sender::new(Wire::Open)), Arc::new(watch::Sender::new(0)));
         let mut running = JoinSet::new();
-        running.spawn(accept(listener, server.to_owned(), Arc::clone(&wire), Arc::clone(&passed)));
-        Self { address, wire, passed, _running: running }
+        let wires = watch::Sender::new(Arc::clone(&wire));
+        running.spawn(accept(listener, server.to_owned(), wires.subscribe(), Arc::clone(&passed)));
+        Self { address, wire, wires, passed, _running: running }
     }
 
     /// Lets so many more bytes through to the server, and holds what comes after.
@@ -56,6 +59,12 @@ impl Proxy {
         self.wire.send_replace(Wire::Cut);
     }
 
+    /// Holds what is held for ever, and lets new connections through.
+    pub(crate) fn open_for_new(&mut self) {
+        self.wire = Arc::new(watch::Sender::new(Wire::Open));
+        self.wires.send_replace(Arc::clone(&self.wire));
+    }
+
     /// Lets everything through again.
     pub(crate) fn open(&self) {
         self.wire.send_replace(Wire::Open);
@@ -70,12 +79,12 @@ impl Proxy {
 async fn accept(
     listener: TcpListener,
     server: String,
-    wire: Arc<watch::Sender<Wire>>,
+    wires: watch::Receiver<Arc<watch::Sender<Wire>>>,
     passed: Arc<watch::Sender<u64>>,
 ) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let (wire, passed) = (Arc::clone(&wire), Arc::clone(&passed));
+        let (wire, passed) = (Arc::clone(&wires.borrow()), Arc::clone(&passed));
         let server = server.clone();
         connections.spawn(async move {
             let mut cut = wire.subscribe();

@@ -56,6 +56,16 @@ impl Shop {
         shop
     }
 
+    /// A SQLite file with a table of that many MiB that cannot be compressed.
+    pub(crate) async fn with_media(mib: u32) -> Self {
+        let shop = Self::with(Engine::Sqlite, "CREATE TABLE media (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)").await;
+        let numbers = format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mib})");
+        if mib > 0 {
+            shop.execute(&format!("{numbers} INSERT INTO media SELECT i, randomblob(1 << 20) FROM n")).await;
+        }
+        shop
+    }
+
     pub(crate) fn port(&self) -> Arc<dyn Database> {
         self.database.database()
     }
