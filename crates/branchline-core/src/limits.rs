@@ -69,4 +69,4 @@ pub const INVITATION_VALID: Duration = Duration::from_secs(24 * 3600);
 pub const INVITATION_ATTEMPTS_MAX: u32 = 5;
 
 /// Rows that a comparison names in each class; all are counted.
-pub const COMPARE_ROWS_NAMED: usize = 100;
+pub const COMPARE_ROWS_NAMED: u64 = 100;

@@ -19,7 +19,7 @@ pub enum Difference {
     Different,
 }
 
-/// What differs in one table: all counted, the first ones named.
+/// What differs in one table: all counted, the first ones of each class named.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TableDifference {
     /// Rows that only the other side has.
@@ -63,12 +63,13 @@ impl TableDifference {
     }
 
     fn count(&mut self, difference: Difference, row: Option<&RowDigest>) {
-        match difference {
-            Difference::MissingHere => self.missing_here += 1,
-            Difference::MissingThere => self.missing_there += 1,
-            Difference::Different => self.different += 1,
-        }
-        if let Some(row) = row.filter(|_| self.named.len() < COMPARE_ROWS_NAMED) {
+        let counted = match difference {
+            Difference::MissingHere => &mut self.missing_here,
+            Difference::MissingThere => &mut self.missing_there,
+            Difference::Different => &mut self.different,
+        };
+        *counted += 1;
+        if let Some(row) = row.filter(|_| *counted <= COMPARE_ROWS_NAMED) {
             self.named.push((difference, row.key.clone()));
         }
     }
@@ -146,8 +147,8 @@ mod tests {
         let rows: Vec<_> = (0..COMPARE_ROWS_NAMED + 1).map(|i| row(&format!("{i:05}"), "")).collect();
         let mut difference = TableDifference::default();
         difference.add(&rows, &[]);
-        assert_eq!(difference.named.len(), COMPARE_ROWS_NAMED);
-        assert_eq!(difference.missing_there, COMPARE_ROWS_NAMED as u64 + 1);
+        assert_eq!(difference.named.len() as u64, COMPARE_ROWS_NAMED);
+        assert_eq!(difference.missing_there, COMPARE_ROWS_NAMED + 1);
     }
 
     #[test]

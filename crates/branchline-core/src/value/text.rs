@@ -16,7 +16,7 @@ pub fn canonical<'a>(text: &'a str, logical_type: &LogicalType) -> Option<Cow<'a
     match logical_type {
         T::Text | T::Any | T::Enumeration | T::Native(_) => Some(Cow::Borrowed(text)),
         T::Decimal(limit) => as_is(is_decimal(text, *limit)),
-        T::Uuid => as_is(is_uuid(text)),
+        T::Uuid => uuid(text),
         T::Date => as_is(is_infinity(text) || is_date(strip_era(text))),
         T::Time => as_is(is_time(text)),
         T::TimeWithZone => as_is(split_zone(text).is_some_and(|(time, _)| is_time(time))),
@@ -62,6 +62,15 @@ fn is_decimal(text: &str, limit: Option<(u16, i16)>) -> bool {
     let scale = usize::from(scale.unsigned_abs());
     let whole_max = usize::from(precision).saturating_sub(scale);
     fraction <= scale && whole.trim_start_matches('0').len() <= whole_max
+}
+
+/// Capitals are another spelling of the same value.
+fn uuid(text: &str) -> Option<Cow<'_, str>> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let lower = text.to_ascii_lowercase();
+        return is_uuid(&lower).then_some(Cow::Owned(lower));
+    }
+    is_uuid(text).then_some(Cow::Borrowed(text))
 }
 
 fn is_uuid(text: &str) -> bool {

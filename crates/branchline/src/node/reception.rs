@@ -367,7 +367,7 @@ impl Node {
                 }
             }
             ReceiveError::Spool(spool) => {
-                tracing::error!(%peer, %backup, error = %spool, "an upload cannot be written")
+                tracing::error!(%peer, %backup, error = %spool, "an upload cannot be written");
             }
             ReceiveError::Offset { .. } => {}
         }

@@ -29,7 +29,13 @@ fn by_tcp() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_url_that_says_nothing_is_refused() {
-    for url in ["sqlite:", "sqlite::memory:", "postgresql://", "postgresql://host/shop", "postgresql://u@h:port/shop"] {
+    for url in [
+        "sqlite:",
+        "sqlite::memory:",
+        "postgresql://",
+        "postgresql://host/shop",
+        "postgresql://u@h:port/shop",
+    ] {
         let problem = refused(tables_of(url).await, Code::DATABASE_URL_INVALID);
         assert!(!problem.retryable, "{problem}");
     }
@@ -84,7 +90,10 @@ async fn a_backup_waits_until_the_targets_database_is_back() {
     let problem = ended(&waiting, "waiting", Code::DATABASE_UNREACHABLE);
     assert!(!problem.message.contains(&path), "our insides are nobody's business: {problem}");
     let status = status_of(&headquarters).await;
-    assert!(status.warnings.iter().any(|warning| warning.message.contains("a backup of STORE-001 is here")), "{status:?}");
+    assert!(
+        status.warnings.iter().any(|warning| warning.message.contains("a backup of STORE-001 is here")),
+        "{status:?}"
+    );
     std::fs::rename(&away, &path).unwrap();
     let outcome = store.sync().await;
     delivered(&outcome);
@@ -97,12 +106,17 @@ async fn a_backup_waits_until_the_targets_database_is_back() {
 async fn a_read_only_postgres_takes_nothing_until_it_takes_writes() {
     let scene = Scene::of_shops(Engine::Postgres).await;
     let name = scene.headquarters.shop.query("SELECT current_database()").await.remove(0);
-    scene.headquarters.shop.execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    scene
+        .headquarters
+        .shop
+        .execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on"))
+        .await;
     let waiting = scene.store.sync().await;
     ended(&waiting, "waiting", Code::DATABASE_READ_ONLY);
     let document = scene.seal(&scene.draft().await);
     scene.refuses_file(&document.bytes(Codec::Zstd), Code::DATABASE_READ_ONLY).await;
-    let allow = format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT");
+    let allow =
+        format!("BEGIN READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only; COMMIT");
     scene.headquarters.shop.execute(&allow).await;
     assert_eq!(scene.store.sync().await.backup, waiting.backup);
 }
@@ -152,7 +166,10 @@ async fn a_missing_right_is_named_with_its_grant_until_all_are_there() {
         let Some(problem) = &outcome.problem else { break outcome };
         assert!(granted.len() < 30, "{granted:?}");
         let known = (outcome.state.as_str(), problem.name.as_str());
-        assert!(known == ("waiting", "PRIVILEGE_MISSING") || known == ("refused", "TABLE_NOT_SYNCABLE"), "{outcome:?}");
+        assert!(
+            known == ("waiting", "PRIVILEGE_MISSING") || known == ("refused", "TABLE_NOT_SYNCABLE"),
+            "{outcome:?}"
+        );
         assert!(known.0 == "refused" || !problem.message.contains("GRANT"), "{problem}");
         let grant = grant_named_at(&headquarters).await;
         headquarters.shop.execute(&grant).await;
@@ -160,7 +177,11 @@ async fn a_missing_right_is_named_with_its_grant_until_all_are_there() {
     };
     delivered(&outcome);
     let granted = granted.join("; ").replace(&role, "ROLE");
-    for right in ["GRANT CREATE ON DATABASE", "GRANT SELECT ON TABLE", "GRANT INSERT, UPDATE ON TABLE \"public\".\"products\""] {
+    for right in [
+        "GRANT CREATE ON DATABASE",
+        "GRANT SELECT ON TABLE",
+        "GRANT INSERT, UPDATE ON TABLE \"public\".\"products\"",
+    ] {
         assert!(granted.contains(right), "{right}: {granted}");
     }
     assert!(headquarters.shop.hashes().await != before);
@@ -198,7 +219,8 @@ async fn a_role_that_may_not_insert_into_one_table_writes_into_none() {
     introduce(&store, &headquarters).await;
     let document = Draft::of(&store, &headquarters.home).await.seal(&store.home.identity);
     let folder = tempfile::tempdir().unwrap();
-    let problem = refused(headquarters.import(&document.write_to(&folder, Codec::Zstd)).await, Code::PRIVILEGE_MISSING);
+    let problem =
+        refused(headquarters.import(&document.write_to(&folder, Codec::Zstd)).await, Code::PRIVILEGE_MISSING);
     let grant = format!("GRANT INSERT ON TABLE \"public\".\"order_items\" TO \"{role}\"");
     assert!(problem.message.contains(&grant), "{problem}");
     assert_eq!(problem.help, grant);

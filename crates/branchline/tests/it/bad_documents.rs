@@ -99,7 +99,9 @@ async fn no_byte_of_a_compressed_document_can_be_changed_to_any_effect() {
         for place in 0..bytes.len() {
             match scene.import(&with_a_bit_changed(&bytes, place)).await {
                 Ok(()) => without_effect += 1,
-                Err(problem) => assert!(problem.code.starts_with("BL-E02"), "{codec:?}, byte {place}: {problem}"),
+                Err(problem) => {
+                    assert!(problem.code.starts_with("BL-E02"), "{codec:?}, byte {place}: {problem}");
+                }
             }
         }
         // Three frames: at most ten bytes of a gzip header each, less of zstd.
@@ -170,11 +172,24 @@ async fn a_document_for_another_server_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_under_another_name_than_its_own_is_refused() {
+    let scene = Scene::of_shops(Engine::Sqlite).await;
+    let document = scene.seal(&scene.draft().await);
+    let other = scene.seal(&scene.draft().await);
+    let renamed = Document { backup: other.backup, ..document.clone() };
+    scene.refuses(&renamed, Code::MALFORMED).await;
+    assert_eq!(scene.headquarters.home.spool_files(""), 0);
+    scene.courier.deliver(&document).await.applied();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_backup_at_all_is_refused() {
     let scene = Scene::of_shops(Engine::Sqlite).await;
     let document = scene.seal(&scene.draft().await);
     let json = b"{\"metadata\":5,\"data\":{},\"signature\":\"\"}".as_slice();
-    for bytes in [b"PK\x03\x04 a zip".as_slice(), b"{\"hello\":\"world\"}", json, b"\x28\xb5\x2f\xfd not zstd"] {
+    for bytes in
+        [b"PK\x03\x04 a zip".as_slice(), b"{\"hello\":\"world\"}", json, b"\x28\xb5\x2f\xfd not zstd"]
+    {
         let code = if bytes.starts_with(b"\x28") { Code::COMPRESSION_INVALID } else { Code::MALFORMED };
         scene.refuses_bytes(&document, bytes, code).await;
         scene.refuses_file(bytes, code).await;
@@ -226,7 +241,10 @@ async fn a_member_that_stands_twice_is_refused(engine: Engine) {
         scene.refuses(&draft.seal_replaced("\"recordCount\":10,", twice, key), Code::DUPLICATE_MEMBER).await;
     }
     let row = "\"sku\":\"A-1\",\"price\":\"1.10\"";
-    for twice in ["\"sku\":\"A-1\",\"price\":\"1.10\",\"price\":\"0.01\"", "\"sku\":\"A-1\",\"s\\u006bu\":\"X\",\"price\":\"1.10\""] {
+    for twice in [
+        "\"sku\":\"A-1\",\"price\":\"1.10\",\"price\":\"0.01\"",
+        "\"sku\":\"A-1\",\"s\\u006bu\":\"X\",\"price\":\"1.10\"",
+    ] {
         let draft = draft.clone().with_data_replaced(row, twice).renamed();
         scene.fails(&draft.seal(key), Code::DUPLICATE_MEMBER).await;
     }

@@ -4,7 +4,8 @@ use branchline_core::backup::Codec;
 use branchline_core::backup::v1::compression::compress;
 use branchline_core::code::Code;
 use branchline_core::limits::{
-    DATA_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TABLE_COLUMNS_MAX, TABLES_MAX,
+    DATA_BYTES_MAX, JSON_DEPTH_MAX, METADATA_BYTES_MAX, NAME_BYTES_MAX, ROW_BYTES_MAX, TABLE_COLUMNS_MAX,
+    TABLES_MAX,
 };
 use branchline_core::schema::LogicalType as T;
 use branchline_core::value::Value;
@@ -57,7 +58,11 @@ async fn a_row_that_its_source_can_send_is_not_too_large_for_its_target() {
         let shop = Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, words TEXT)").await;
         let words = bytes - around;
         shop.execute(&format!("INSERT INTO t VALUES (1, printf('%.*c', {words}, 'x')), (2, 'y')")).await;
-        let scene = Scene::of(shop, Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, words TEXT)").await).await;
+        let scene = Scene::of(
+            shop,
+            Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, words TEXT)").await,
+        )
+        .await;
         let all = branchline::api::v1::SyncCommand::default();
         match scene.store.ask(branchline::api::v1::Command::Sync(all)).await {
             Ok(branchline::api::v1::Answer::Sync(answer)) => {

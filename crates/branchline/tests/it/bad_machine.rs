@@ -136,7 +136,8 @@ async fn a_client_that_sends_half_a_header_is_dropped_while_others_are_served() 
     half_a_hello.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).unwrap();
     half_a_hello.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let half = Openssl::connect(&address, &store.home, &certificate, &[]);
-    let half = tokio::task::spawn_blocking(move || half.say(b"GET /v1/hello HTTP/1.1\r\nhost: x\r\nx-half: "));
+    let half =
+        tokio::task::spawn_blocking(move || half.say(b"GET /v1/hello HTTP/1.1\r\nhost: x\r\nx-half: "));
     delivered(&store.sync().await);
     let ends = tokio::task::spawn_blocking(move || {
         (silent.read(&mut [0; 16]).unwrap(), half_a_hello.read(&mut [0; 16]).unwrap())

@@ -64,7 +64,8 @@ async fn a_table_of_no_such_name_is_refused_and_nothing_runs(engine: Engine) {
 async fn a_column_of_no_such_name_is_refused_and_nothing_runs(engine: Engine) {
     let scene = Scene::of_shops(engine).await;
     for name in UNKNOWN {
-        let message = scene.fails(&scene.seal(&draft_of(&scene, "products", name)), Code::COLUMN_UNKNOWN).await;
+        let message =
+            scene.fails(&scene.seal(&draft_of(&scene, "products", name)), Code::COLUMN_UNKNOWN).await;
         assert_eq!(message, format!("table products here has no column {name}"));
     }
 }
@@ -76,7 +77,8 @@ async fn a_name_that_can_be_none_is_refused_with_the_metadata(engine: Engine) {
     let huge = "x".repeat(64 << 10);
     for name in IMPOSSIBLE.iter().copied().chain([huge.as_str()]) {
         let table = |metadata: &mut serde_json::Value| metadata["tables"][0]["name"] = name.into();
-        let column = |metadata: &mut serde_json::Value| metadata["tables"][0]["columns"][1]["name"] = name.into();
+        let column =
+            |metadata: &mut serde_json::Value| metadata["tables"][0]["columns"][1]["name"] = name.into();
         let key_column = |metadata: &mut serde_json::Value| metadata["tables"][0]["key"][0] = name.into();
         let documents = [
             draft.clone().renamed().seal_edited(table, key),

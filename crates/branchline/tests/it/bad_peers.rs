@@ -43,7 +43,10 @@ async fn a_paused_server_is_refused_until_it_is_resumed() {
     scene.refuses_file(&document.bytes(Codec::Zstd), Code::PEER_PAUSED).await;
     let outcome = scene.store.sync().await;
     let problem = ended(&outcome, "waiting", Code::PEER_PAUSED);
-    assert_eq!(problem.data.as_deref(), Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox."));
+    assert_eq!(
+        problem.data.as_deref(),
+        Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox.")
+    );
     scene.headquarters.change(Command::PeersResume { peer: "STORE-001".to_owned() }).await;
     let resumed = scene.store.sync().await;
     delivered(&resumed);
@@ -82,7 +85,11 @@ async fn an_upload_that_is_open_ends_with_the_right_to_send_it() {
             assert_eq!(branchline_core::code::Explain::code(&error), code, "{error}");
         }
         scene.assert_untouched().await;
-        assert_eq!(scene.headquarters.home.spool_files("in-"), usize::from(code == Code::PEER_PAUSED), "{code}");
+        assert_eq!(
+            scene.headquarters.home.spool_files("in-"),
+            usize::from(code == Code::PEER_PAUSED),
+            "{code}"
+        );
     }
 }
 
@@ -100,6 +107,18 @@ async fn a_removed_server_is_refused_and_can_be_added_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_removed_here_leaves_nothing_that_waits() {
+    let scene = Scene::of_shops(Engine::Sqlite).await;
+    scene.headquarters.change(Command::PeersPause { peer: "STORE-001".to_owned() }).await;
+    ended(&scene.store.sync().await, "waiting", Code::PEER_PAUSED);
+    assert_eq!(scene.store.home.spool_files("data-"), 1);
+    scene.store.change(Command::PeersRemove { peer: "CENTRAL-HQ".to_owned() }).await;
+    let Ok(Answer::Backups(backups)) = scene.store.ask(Command::BackupsList).await else { panic!() };
+    assert!(backups.waiting.is_empty(), "{backups:?}");
+    assert_eq!(scene.store.home.spool_files(""), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paired_server_that_sends_anothers_document_is_refused() {
     let scene = Scene::of_shops(Engine::Sqlite).await;
     let second = Server::start("STORE-002", Shop::empty(Engine::Sqlite).await).await;
@@ -109,7 +128,10 @@ async fn a_paired_server_that_sends_anothers_document_is_refused() {
     let draft = scene.draft().await;
     let stolen = scene.seal(&draft);
     let error = courier.deliver(&stolen).await.refused(Code::WRONG_SOURCE);
-    assert!(error.to_string().contains("the backup says that STORE-001 made it, and STORE-002 sends it"), "{error}");
+    assert!(
+        error.to_string().contains("the backup says that STORE-001 made it, and STORE-002 sends it"),
+        "{error}"
+    );
     // Under its name, with the other's key in it, and with its own.
     let mut forged = draft.clone().renamed();
     courier.deliver(&forged.seal(&second.home.identity)).await.refused(Code::WRONG_SOURCE);

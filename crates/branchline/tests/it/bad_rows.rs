@@ -23,12 +23,16 @@ on_both_engines! {
 async fn assert_refused(scene: &Scene, code: Code) -> String {
     let outcome = scene.store.sync().await;
     let problem = ended(&outcome, "refused", code);
-    assert!(!problem.retryable && problem.data.as_deref() == Some("Nothing was changed at the peer."), "{problem:?}");
+    assert!(
+        !problem.retryable && problem.data.as_deref() == Some("Nothing was changed at the peer."),
+        "{problem:?}"
+    );
     assert_eq!(outcome.receipt.expect("a receipt")["success"], false);
     scene.assert_untouched().await;
     // A backup that can never be applied does not wait in front of the next one.
     let Ok(Answer::Backups(backups)) = scene.store.ask(Command::BackupsList).await else { panic!() };
     assert!(backups.waiting.is_empty(), "{backups:?}");
+    assert_eq!((scene.store.home.spool_files(""), scene.headquarters.home.spool_files("")), (0, 0));
     problem.message
 }
 
@@ -54,7 +58,10 @@ async fn a_column_that_the_target_needs_is_missed(engine: Engine) {
     let scene = Scene::of_shops(engine).await;
     scene.store.shop.execute(r#"ALTER TABLE customers DROP COLUMN "fullName""#).await;
     let message = assert_refused(&scene, Code::COLUMN_UNKNOWN).await;
-    assert!(message.ends_with("table customers here needs column fullName, which the backup does not bring"), "{message}");
+    assert!(
+        message.ends_with("table customers here needs column fullName, which the backup does not bring"),
+        "{message}"
+    );
 }
 
 async fn of_tables(engine: Engine, store: &str, headquarters: &str) -> Scene {
@@ -66,11 +73,16 @@ async fn a_type_that_the_target_cannot_hold_is_refused(engine: Engine) {
     let store = format!("CREATE TABLE t (id BIGINT PRIMARY KEY, odd {bytes})");
     let scene = of_tables(engine, &store, "CREATE TABLE t (id BIGINT PRIMARY KEY, odd BIGINT)").await;
     let message = assert_refused(&scene, Code::TYPE_NOT_HELD).await;
-    assert!(message.contains("column odd of table t is BIGINT here") || message.contains("column odd of table t is bigint here"), "{message}");
+    assert!(
+        message.contains("column odd of table t is BIGINT here")
+            || message.contains("column odd of table t is bigint here"),
+        "{message}"
+    );
 }
 
 async fn a_value_that_the_target_cannot_hold_is_refused(engine: Engine) {
-    let store = "CREATE TABLE t (id BIGINT PRIMARY KEY, odd BIGINT); INSERT INTO t VALUES (1, 1), (2, 7), (3, 0)";
+    let store =
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, odd BIGINT); INSERT INTO t VALUES (1, 1), (2, 7), (3, 0)";
     let headquarters = "CREATE TABLE t (id BIGINT PRIMARY KEY, odd BOOLEAN); INSERT INTO t VALUES (1, NULL)";
     let scene = of_tables(engine, store, headquarters).await;
     let message = assert_refused(&scene, Code::VALUE_NOT_HELD).await;
@@ -118,7 +130,11 @@ async fn a_row_that_cannot_be_carried_is_refused_at_its_source() {
     let store = Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, odd TEXT)").await;
     store.execute("INSERT INTO t VALUES (1, 'good'), (2, CAST(x'ff' AS TEXT))").await;
     let store = Server::start("STORE-001", store).await;
-    let headquarters = Server::start("CENTRAL-HQ", Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, odd TEXT)").await).await;
+    let headquarters = Server::start(
+        "CENTRAL-HQ",
+        Shop::with(Engine::Sqlite, "CREATE TABLE t (id INTEGER PRIMARY KEY, odd TEXT)").await,
+    )
+    .await;
     introduce(&store, &headquarters).await;
     let all = branchline::api::v1::SyncCommand::default();
     let problem = crate::world::refused(store.ask(Command::Sync(all)).await, Code::ROW_NOT_ENCODABLE);

@@ -37,8 +37,14 @@ on_both_engines! {
 async fn rows_that_differ_are_counted_and_named(engine: Engine) {
     let (store, headquarters) = two(Shop::stocked(engine).await, Shop::stocked(engine).await).await;
     assert!(store.compare(&headquarters).await.equal);
-    store.shop.execute("DELETE FROM order_items WHERE line = 2; UPDATE products SET price = '1.11' WHERE id = 1").await;
-    headquarters.shop.execute("INSERT INTO products (id, sku, price) VALUES (8, 'X', '1'), (9, 'Y', '2')").await;
+    store
+        .shop
+        .execute("DELETE FROM order_items WHERE line = 2; UPDATE products SET price = '1.11' WHERE id = 1")
+        .await;
+    headquarters
+        .shop
+        .execute("INSERT INTO products (id, sku, price) VALUES (8, 'X', '1'), (9, 'Y', '2')")
+        .await;
     store.shop.execute(r#"INSERT INTO customers (id, "fullName") VALUES (3, 'Clara')"#).await;
     let compared = store.compare(&headquarters).await;
     assert!(!compared.equal);
@@ -70,8 +76,11 @@ async fn tables_and_columns_that_only_one_side_has_are_named(engine: Engine) {
     let compared = store.compare(&headquarters).await;
     assert!(compared.equal, "{compared:?}");
     assert_eq!(table(&compared, "products").columns_not_shared, ["shelf"]);
-    let mut not_shared: Vec<_> =
-        compared.not_shared.iter().map(|table| (table.table.as_str(), table.obstacle.as_deref().unwrap())).collect();
+    let mut not_shared: Vec<_> = compared
+        .not_shared
+        .iter()
+        .map(|table| (table.table.as_str(), table.obstacle.as_deref().unwrap()))
+        .collect();
     not_shared.sort_unstable();
     assert_eq!(not_shared, [("mine", "the peer has no such table"), ("theirs", "only the peer syncs it")]);
 }
@@ -79,9 +88,12 @@ async fn tables_and_columns_that_only_one_side_has_are_named(engine: Engine) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_rows_that_differ_are_counted_and_the_first_hundred_named() {
     let tables = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)";
-    let (store, headquarters) = two(Shop::with(Engine::Sqlite, tables).await, Shop::with(Engine::Sqlite, tables).await).await;
+    let (store, headquarters) =
+        two(Shop::with(Engine::Sqlite, tables).await, Shop::with(Engine::Sqlite, tables).await).await;
     let many = |from: u32, to: u32, word: &str| {
-        format!("WITH RECURSIVE n (i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to}) INSERT INTO t SELECT i, '{word}' FROM n")
+        format!(
+            "WITH RECURSIVE n (i) AS (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {to}) INSERT INTO t SELECT i, '{word}' FROM n"
+        )
     };
     store.shop.execute(&many(1, 3000, "one")).await;
     headquarters.shop.execute(&many(1, 1000, "one")).await;
@@ -91,13 +103,14 @@ async fn all_rows_that_differ_are_counted_and_the_first_hundred_named() {
     assert_eq!((compared.missing_here, compared.missing_there, compared.different), (200, 500, 1500));
     let named = &table(&compared, "t").named;
     for how in ["missing_here", "missing_there", "different"] {
-        assert_eq!(named.iter().filter(|row| row.how == how).count(), COMPARE_ROWS_NAMED, "{how}");
+        assert_eq!(named.iter().filter(|row| row.how == how).count() as u64, COMPARE_ROWS_NAMED, "{how}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_comparison_sees_no_more_than_the_peers_grant() {
-    let (store, headquarters) = two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
+    let (store, headquarters) =
+        two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
     let tables = Some(vec!["products".to_owned()]);
     headquarters
         .change(Command::PeersGrant { peer: "STORE-001".to_owned(), write: None, mirror: None, tables })
@@ -115,8 +128,10 @@ async fn a_comparison_sees_no_more_than_the_peers_grant() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn some_tables_alone_are_compared_where_they_are_named() {
-    let (store, headquarters) = two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
-    let ask = |table: &str| Command::Compare { peer: headquarters.id().to_owned(), tables: vec![table.to_owned()] };
+    let (store, headquarters) =
+        two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
+    let ask =
+        |table: &str| Command::Compare { peer: headquarters.id().to_owned(), tables: vec![table.to_owned()] };
     let Ok(Answer::Compare(compared)) = store.ask(ask("loyalty")).await else { panic!() };
     assert!(compared.equal && compared.tables.len() == 1, "{compared:?}");
     refused(store.ask(ask("suppliers")).await, Code::TABLE_UNKNOWN);
@@ -124,7 +139,8 @@ async fn some_tables_alone_are_compared_where_they_are_named() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_paused_or_forgot_us_is_not_compared_with() {
-    let (store, headquarters) = two(Shop::stocked(Engine::Sqlite).await, Shop::stocked(Engine::Sqlite).await).await;
+    let (store, headquarters) =
+        two(Shop::stocked(Engine::Sqlite).await, Shop::stocked(Engine::Sqlite).await).await;
     let ask = || Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: Vec::new() };
     headquarters.change(Command::PeersPause { peer: "STORE-001".to_owned() }).await;
     refused(store.ask(ask()).await, Code::PEER_PAUSED);

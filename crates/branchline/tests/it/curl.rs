@@ -52,7 +52,10 @@ fn post(home: &Home, headquarters: &Server, file: &Path) -> Result<Answered, Str
 fn problem(answered: &Answered, code: Code) -> Value {
     let problem: Value = serde_json::from_str(&answered.body).unwrap();
     assert_eq!(problem["code"], code.to_string(), "{}", answered.body);
-    assert_eq!((answered.status.as_str(), &problem["status"]), (code.entry().http_status.to_string().as_str(), &code.entry().http_status.into()));
+    assert_eq!(
+        (answered.status.as_str(), &problem["status"]),
+        (code.entry().http_status.to_string().as_str(), &code.entry().http_status.into())
+    );
     problem
 }
 
@@ -67,7 +70,8 @@ async fn a_document_that_curl_posts_is_applied_and_answered(engine: Engine) {
     let document = scene.seal(&scene.draft().await);
     let mut receipts = Vec::new();
     for codec in [Codec::Zstd, Codec::Gzip, Codec::Plain] {
-        let answered = post(&scene.store.home, &scene.headquarters, &document.write_to(&folder, codec)).unwrap();
+        let answered =
+            post(&scene.store.home, &scene.headquarters, &document.write_to(&folder, codec)).unwrap();
         assert_eq!(answered.status, "200", "{}", answered.body);
         receipts.push(answered.body);
     }
@@ -92,7 +96,10 @@ async fn a_document_that_does_not_fit_is_answered_with_its_receipt(engine: Engin
     let answered = post(&scene.store.home, &scene.headquarters, &file).unwrap();
     assert_eq!(answered.status, "422");
     let receipt: Value = serde_json::from_str(&answered.body).unwrap();
-    assert_eq!((&receipt["success"], &receipt["errors"][0]["code"]), (&false.into(), &Code::FOREIGN_KEY_BROKEN.to_string().into()));
+    assert_eq!(
+        (&receipt["success"], &receipt["errors"][0]["code"]),
+        (&false.into(), &Code::FOREIGN_KEY_BROKEN.to_string().into())
+    );
     scene.assert_untouched().await;
 }
 
@@ -139,7 +146,8 @@ async fn a_full_disk_is_a_507_that_asks_to_try_again() {
     introduce(&store, &headquarters).await;
     let folder = tempfile::tempdir().unwrap();
     let before = headquarters.shop.hashes().await;
-    let file = Draft::of(&store, &headquarters.home).await.seal(&store.home.identity).write_to(&folder, Codec::Zstd);
+    let file =
+        Draft::of(&store, &headquarters.home).await.seal(&store.home.identity).write_to(&folder, Codec::Zstd);
     let said = problem(&post(&store.home, &headquarters, &file).unwrap(), Code::DISK_FULL);
     assert_eq!((&said["status"], &said["retryable"]), (&507.into(), &true.into()));
     assert_eq!(headquarters.shop.hashes().await, before);

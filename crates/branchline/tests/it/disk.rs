@@ -30,7 +30,10 @@ async fn the_backup_waits_and_goes_on(disk: Disk) {
     let problem = ended(&waiting, "waiting", Code::DISK_FULL);
     assert!(problem.retryable, "{problem}");
     assert_eq!(problem.message, "CENTRAL-HQ says: the disk is full (BL-E0319)");
-    assert_eq!(problem.data.as_deref(), Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox."));
+    assert_eq!(
+        problem.data.as_deref(),
+        Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox.")
+    );
     assert_eq!(headquarters.shop.hashes().await, before);
     // The disk has room from here on.
     let outcome = store.sync().await;
@@ -47,6 +50,19 @@ async fn a_disk_that_fills_while_a_part_is_written_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_fills_while_a_part_is_made_lasting_is_waited_for() {
     the_backup_waits_and_goes_on(|inner| Arc::new(FaultySpool::failing_sync(inner, 1))).await;
+}
+
+/// What was begun and is not wanted any more is taken back at the peer, where it would keep one of the store's places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_backup_in_the_place_of_one_that_waited_leaves_nothing_behind() {
+    let (store, headquarters) =
+        store_and_headquarters_on(|inner| Arc::new(FaultySpool::failing_write(inner, 1))).await;
+    let waiting = store.sync().await;
+    ended(&waiting, "waiting", Code::DISK_FULL);
+    let fresh = store.sync_as(SyncCommand { fresh: true, ..SyncCommand::default() }).await;
+    delivered(&fresh);
+    assert!(!fresh.resumed && fresh.backup != waiting.backup, "{fresh:?}");
+    assert_eq!((store.home.spool_files(""), headquarters.home.spool_files("")), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +110,8 @@ async fn a_real_disk_without_room_is_waited_for() {
         return eprintln!("left out: no right to mount");
     };
     let shop = Shop::empty(Engine::Sqlite).await;
-    let home = Home::make_in(&disk.0.path().join("home"), tempfile::tempdir().unwrap(), "CENTRAL-HQ", &shop.url);
+    let home =
+        Home::make_in(&disk.0.path().join("home"), tempfile::tempdir().unwrap(), "CENTRAL-HQ", &shop.url);
     let headquarters = Server::start_with(home, shop, &[], |spool| spool).await;
     let store = Server::start("STORE-001", Shop::stocked(Engine::Sqlite).await).await;
     introduce(&store, &headquarters).await;
@@ -104,7 +121,9 @@ async fn a_real_disk_without_room_is_waited_for() {
     let waiting = store.sync().await;
     ended(&waiting, "waiting", Code::DISK_FULL);
     assert_eq!(headquarters.shop.hashes().await, before);
-    let Ok(branchline::api::v1::Answer::Status(status)) = headquarters.ask(Command::Status).await else { panic!() };
+    let Ok(branchline::api::v1::Answer::Status(status)) = headquarters.ask(Command::Status).await else {
+        panic!()
+    };
     assert!(status.warnings.iter().any(|warning| warning.code == Code::DISK_FULL.to_string()), "{status:?}");
     std::fs::remove_file(&filler).unwrap();
     let outcome = store.sync().await;

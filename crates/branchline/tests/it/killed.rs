@@ -33,7 +33,11 @@ async fn introduce_home(home: &Home, peer: &Home, address: &str) {
 
 /// The one outcome of a sync that a process printed.
 fn outcome_of(printed: &Value) -> &Value {
-    assert_eq!((&printed["schema"], &printed["ok"]), (&"branchline.sync/1".into(), &true.into()), "{printed}");
+    assert_eq!(
+        (&printed["schema"], &printed["ok"]),
+        (&"branchline.sync/1".into(), &true.into()),
+        "{printed}"
+    );
     &printed["data"]["peers"][0]
 }
 
@@ -61,12 +65,16 @@ async fn a_sync_that_is_killed_in_the_middle_of_an_upload_goes_on_with_the_next(
     let (code, printed) = Process::start(&store, &["sync"]).ended().await;
     let outcome = outcome_of(&printed);
     assert_eq!((code, &outcome["state"], &outcome["resumed"]), (Some(0), &"delivered".into(), &true.into()));
-    let (sent, whole) = (outcome["sent_bytes"].as_u64().unwrap(), outcome["document_bytes"].as_u64().unwrap());
+    let (sent, whole) =
+        (outcome["sent_bytes"].as_u64().unwrap(), outcome["document_bytes"].as_u64().unwrap());
     assert!(whole > 3 * PART && sent <= whole - PART, "{sent} of {whole} bytes");
     assert!(wire.passed() <= whole + PART + AROUND, "{} bytes for {whole}", wire.passed());
     assert_eq!(headquarters.shop.hashes().await, shop.hashes().await);
     let (code, printed) = Process::start(&store, &["compare", "CENTRAL-HQ"]).ended().await;
-    assert_eq!((code, &printed["data"]["equal"], &printed["data"]["rows_here"]), (Some(0), &true.into(), &26.into()));
+    assert_eq!(
+        (code, &printed["data"]["equal"], &printed["data"]["rows_here"]),
+        (Some(0), &true.into(), &26.into())
+    );
 }
 
 /// A store in this process, a head office of its own process, and a wire between them.
@@ -112,6 +120,45 @@ async fn a_serve_that_is_killed_in_the_middle_of_an_upload_goes_on_from_its_disk
     assert!(compared.equal);
 }
 
+/// Small backups, so that the points lie between all steps of an exchange: handshake, offer, part, receipt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_serve_that_is_killed_at_any_point_of_a_sync_loses_and_doubles_nothing() {
+    const POINTS: u64 = 12;
+    let shop = Shop::empty(Engine::Sqlite).await;
+    let (store, home, mut process, wire, address) =
+        with_a_process(Shop::stocked(Engine::Sqlite).await, &shop).await;
+    delivered(&store.sync().await);
+    let whole = wire.passed();
+    for point in 0..=POINTS {
+        store.shop.execute(&format!("UPDATE products SET price = '{point}.50' WHERE id = 1")).await;
+        wire.hold_after(whole * point / POINTS);
+        let syncing = Arc::clone(&store);
+        let mut running = tokio::spawn(async move { syncing.sync().await });
+        let done = tokio::select! {
+            () = wire.held() => None,
+            done = &mut running => Some(done),
+        };
+        process.kill();
+        wire.cut();
+        let first = match done {
+            Some(done) => done.unwrap(),
+            None => running.await.unwrap(),
+        };
+        (process, _) = Process::serve(&home, &address).await;
+        wire.open();
+        if first.state != "delivered" {
+            ended(&first, "waiting", Code::UNREACHABLE);
+            let second = store.sync().await;
+            delivered(&second);
+            assert_eq!((second.resumed, second.backup), (true, first.backup), "{point}");
+        }
+        assert_eq!(shop.hashes().await, store.shop.hashes().await, "{point}");
+        let applied = shop.query("SELECT count(*) FROM branchline_applied").await;
+        assert_eq!(applied, [(point + 2).to_string()], "{point}");
+        assert_eq!((home.spool_files("in-"), store.home.spool_files("")), (0, 0), "{point}");
+    }
+}
+
 /// Syncs in a task of its own; the receiver turns true once all of it is at the peer.
 fn sync_until_all_is_there(store: &Arc<Server>) -> (tokio::task::JoinHandle<()>, watch::Receiver<bool>) {
     let (told, all_there) = watch::channel(false);
@@ -132,7 +179,8 @@ fn sync_until_all_is_there(store: &Arc<Server>) -> (tokio::task::JoinHandle<()>,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_serve_that_is_killed_while_it_applies_applies_it_once() {
     let shop = Shop::empty(Engine::Sqlite).await;
-    let (store, home, process, wire, address) = with_a_process(Shop::stocked(Engine::Sqlite).await, &shop).await;
+    let (store, home, process, wire, address) =
+        with_a_process(Shop::stocked(Engine::Sqlite).await, &shop).await;
     let before = shop.hashes().await;
     let till = rusqlite::Connection::open(shop.url.strip_prefix("sqlite:").unwrap()).unwrap();
     till.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -156,7 +204,8 @@ async fn a_serve_that_is_killed_while_it_applies_applies_it_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receipt_that_was_lost_is_given_again() {
     let shop = Shop::empty(Engine::Sqlite).await;
-    let (store, home, process, wire, address) = with_a_process(Shop::stocked(Engine::Sqlite).await, &shop).await;
+    let (store, home, process, wire, address) =
+        with_a_process(Shop::stocked(Engine::Sqlite).await, &shop).await;
     let till = rusqlite::Connection::open(shop.url.strip_prefix("sqlite:").unwrap()).unwrap();
     till.execute_batch("BEGIN IMMEDIATE").unwrap();
     let (running, mut all_there) = sync_until_all_is_there(&store);

@@ -1,6 +1,11 @@
 //! The whole program, end to end: real databases, real TLS on loopback, nothing faked.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that fails should say where"
+)]
 
 mod bad_databases;
 mod bad_documents;

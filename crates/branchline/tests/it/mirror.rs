@@ -24,7 +24,8 @@ fn mirror() -> SyncCommand {
 }
 
 async fn grant(headquarters: &Server) {
-    let grant = Command::PeersGrant { peer: "STORE-001".to_owned(), write: None, mirror: Some(true), tables: None };
+    let grant =
+        Command::PeersGrant { peer: "STORE-001".to_owned(), write: None, mirror: Some(true), tables: None };
     headquarters.change(grant).await;
 }
 
@@ -54,7 +55,8 @@ async fn a_mirror_removes_exactly_the_extra_rows_and_counts_them(engine: Engine)
     let receipt = delivered(&store.sync_as(mirror()).await);
     assert_eq!(counts(&receipt), (0, 1, 9, 3));
     for (table, deleted) in [("customers", 1), ("loyalty", 1), ("products", 1), ("orders", 0)] {
-        let found = receipt["tables"].as_array().unwrap().iter().find(|found| found["name"] == table).unwrap();
+        let found =
+            receipt["tables"].as_array().unwrap().iter().find(|found| found["name"] == table).unwrap();
         assert_eq!(found["deleted"], deleted, "{table}");
     }
     assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
@@ -65,7 +67,8 @@ async fn a_rehearsed_mirror_says_how_many_rows_would_go(engine: Engine) {
     grant(&headquarters).await;
     let before = headquarters.shop.hashes().await;
     let outcome = store.sync_as(SyncCommand { dry_run: true, ..mirror() }).await;
-    let removed = |table: &str| outcome.planned.iter().find(|planned| planned.table == table).unwrap().removed;
+    let removed =
+        |table: &str| outcome.planned.iter().find(|planned| planned.table == table).unwrap().removed;
     let tables = ["customers", "loyalty", "products", "orders", "order_items", "complaints"];
     assert_eq!(tables.map(removed), [1, 1, 1, 0, 0, 0].map(Some));
     assert_eq!(headquarters.shop.hashes().await, before);

@@ -36,17 +36,23 @@ async fn peers_of(server: &Server) -> Vec<(String, String)> {
 async fn an_invitation_makes_two_servers_know_each_other() {
     let (headquarters, store) = (server("CENTRAL-HQ").await, server("STORE-001").await);
     let joined = pair(&headquarters, &store).await;
-    assert_eq!((joined.peer.as_str(), joined.key_id.as_str()), ("CENTRAL-HQ", headquarters.home.key_id().as_str()));
+    assert_eq!(
+        (joined.peer.as_str(), joined.key_id.as_str()),
+        ("CENTRAL-HQ", headquarters.home.key_id().as_str())
+    );
     assert_eq!(joined.words.split(' ').count(), 4);
     assert_eq!(peers_of(&headquarters).await, [("STORE-001".to_owned(), store.home.key_id())]);
     assert_eq!(peers_of(&store).await, [("CENTRAL-HQ".to_owned(), headquarters.home.key_id())]);
-    let Ok(Answer::Ping(ping)) = store.ask(Command::PeersPing { peer: "CENTRAL-HQ".to_owned() }).await else { panic!() };
+    let Ok(Answer::Ping(ping)) = store.ask(Command::PeersPing { peer: "CENTRAL-HQ".to_owned() }).await else {
+        panic!()
+    };
     assert_eq!((ping.path, ping.tables), (headquarters.address(), 6));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_used_invitation_is_refused_and_says_who_used_it() {
-    let (headquarters, thief, store) = (server("CENTRAL-HQ").await, server("STORE-009").await, server("STORE-001").await);
+    let (headquarters, thief, store) =
+        (server("CENTRAL-HQ").await, server("STORE-009").await, server("STORE-001").await);
     let invited = headquarters.invite().await.invitation;
     thief.join(&invited).await.unwrap();
     let problem = refused(store.join(&invited).await, Code::INVITATION_USED);
@@ -77,7 +83,14 @@ async fn a_mistyped_invitation_is_refused_before_anything_is_dialled() {
     let line = headquarters.invite().await.invitation;
     let (before, last) = line.split_at(line.len() - 1);
     let typed = format!("{before}{}", if last == "A" { "B" } else { "A" });
-    for wrong in [typed.as_str(), before, "", "branchline1:", "https://example.org", &line.replace("127.0.0.1", "127.0.0.2")] {
+    for wrong in [
+        typed.as_str(),
+        before,
+        "",
+        "branchline1:",
+        "https://example.org",
+        &line.replace("127.0.0.1", "127.0.0.2"),
+    ] {
         refused(store.join(wrong).await, Code::INVITATION_MISTYPED);
     }
     assert!(peers_of(&headquarters).await.is_empty());
@@ -117,7 +130,11 @@ async fn a_hundred_servers_use_one_invitation_and_one_gets_in() {
         async move {
             let identity = Identity::ephemeral().unwrap();
             let context = LinkContext::new(identity, Tasks::new(TaskTracker::new()));
-            let joiner = Joiner { server: format!("STORE-{number:03}").parse().unwrap(), name: String::new(), addresses: Vec::new() };
+            let joiner = Joiner {
+                server: format!("STORE-{number:03}").parse().unwrap(),
+                name: String::new(),
+                addresses: Vec::new(),
+            };
             branchline_net::v1::client::pair(&invitation, &joiner, &context).await
         }
     };

@@ -45,7 +45,11 @@ async fn assert_arrived_once(store: &Server, headquarters: &Server, outcome: &Sy
     delivered(outcome);
     assert!(outcome.resumed, "{outcome:?}");
     assert!(outcome.document_bytes > 2 * PART, "{} bytes", outcome.document_bytes);
-    assert!(passed <= outcome.document_bytes + PART + AROUND, "{passed} bytes for {}", outcome.document_bytes);
+    assert!(
+        passed <= outcome.document_bytes + PART + AROUND,
+        "{passed} bytes for {}",
+        outcome.document_bytes
+    );
     assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
 }
 
@@ -113,7 +117,10 @@ async fn a_peer_that_is_away_is_waited_for_and_the_data_are_safe() {
     let waiting = store.sync().await;
     let problem = ended(&waiting, "waiting", Code::UNREACHABLE);
     assert!(problem.retryable && problem.message.contains(&headquarters.address()), "{problem}");
-    assert_eq!(problem.data.as_deref(), Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox."));
+    assert_eq!(
+        problem.data.as_deref(),
+        Some("Your data is safe: 1 backup(s) wait for CENTRAL-HQ in the outbox.")
+    );
     assert!(problem.help.ends_with("try again with: branchline sync CENTRAL-HQ"), "{problem:?}");
     let status = status_of(&store).await;
     assert_eq!((status.outbox.len(), status.outbox[0].attempts), (1, 1));
@@ -160,7 +167,10 @@ async fn one_peer_that_is_away_keeps_the_others_from_nothing() {
     assert_eq!(store.home.spool_files("data-"), 1);
     first.restart().await;
     let Ok(Answer::Sync(answer)) = store
-        .ask(Command::Sync(branchline::api::v1::SyncCommand { peers: vec!["CENTRAL-HQ".to_owned()], ..Default::default() }))
+        .ask(Command::Sync(branchline::api::v1::SyncCommand {
+            peers: vec!["CENTRAL-HQ".to_owned()],
+            ..Default::default()
+        }))
         .await
     else {
         panic!()

@@ -86,7 +86,10 @@ async fn rows_that_differ_are_updated_and_counted(engine: Engine) {
     assert_eq!(counts(&receipt), (1, 3, 7, 0));
     let tables = receipt["tables"].as_array().unwrap();
     let products = tables.iter().find(|table| table["name"] == "products").unwrap();
-    assert_eq!((&products["inserted"], &products["updated"], &products["unchanged"]), (&1.into(), &1.into(), &2.into()));
+    assert_eq!(
+        (&products["inserted"], &products["updated"], &products["unchanged"]),
+        (&1.into(), &1.into(), &2.into())
+    );
     assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
 }
 
@@ -174,7 +177,9 @@ async fn headquarters_sends_to_all_stores_what_they_lack() {
     second.shop.execute("INSERT INTO products (id, sku, price) VALUES (7, 'S2-7', '3.00')").await;
     delivered(&first.sync().await);
     delivered(&second.sync().await);
-    let Ok(Answer::Sync(answer)) = headquarters.ask(Command::Sync(SyncCommand::default())).await else { panic!() };
+    let Ok(Answer::Sync(answer)) = headquarters.ask(Command::Sync(SyncCommand::default())).await else {
+        panic!()
+    };
     let peers: Vec<&str> = answer.peers.iter().map(|outcome| outcome.peer.as_str()).collect();
     assert_eq!(peers, ["STORE-001", "STORE-002"]);
     for (outcome, inserted) in answer.peers.iter().zip([1, SHOP_ROWS]) {
@@ -182,6 +187,28 @@ async fn headquarters_sends_to_all_stores_what_they_lack() {
     }
     assert_eq!(first.shop.hashes().await, headquarters.shop.hashes().await);
     assert_eq!(second.shop.hashes().await, headquarters.shop.hashes().await);
+}
+
+/// Settings on either side: what the store keeps is not sent, what headquarters keeps out is not taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_that_the_settings_leave_out_stay_at_home() {
+    let (mut store, mut headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    let same = |spool| spool;
+    store.restart_with(&[("BRANCHLINE_DATABASE__TABLES", "customers, products")], same).await;
+    assert_eq!(counts(&delivered(&store.sync().await)), (5, 0, 0, 0));
+    assert_eq!(headquarters.shop.query("SELECT count(*) FROM orders").await, ["0"]);
+    let compared = store.compare(&headquarters).await;
+    assert!(compared.equal && compared.tables.len() == 2, "{compared:?}");
+    headquarters.restart_with(&[("BRANCHLINE_DATABASE__EXCEPT", "customers")], same).await;
+    let before = headquarters.shop.hashes().await;
+    let problem = crate::world::ended(&store.sync().await, "refused", Code::TABLE_NOT_SYNCABLE);
+    assert!(
+        problem
+            .message
+            .ends_with("table customers cannot be part of a backup here: the settings leave it out"),
+        "{problem}"
+    );
+    assert_eq!(headquarters.shop.hashes().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,10 +235,22 @@ async fn a_receipt_has_the_fields_of_the_specification_and_both_sides_keep_it() 
     let (store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
     let outcome = store.sync().await;
     let receipt = delivered(&outcome);
-    for name in ["success", "serverId", "processedAt", "recordsProcessed", "errors", "warnings", "checksum", "signature"] {
+    for name in [
+        "success",
+        "serverId",
+        "processedAt",
+        "recordsProcessed",
+        "errors",
+        "warnings",
+        "checksum",
+        "signature",
+    ] {
         assert!(receipt.get(name).is_some(), "{name}");
     }
-    assert_eq!((&receipt["serverId"], &receipt["sourceServerId"]), (&"CENTRAL-HQ".into(), &"STORE-001".into()));
+    assert_eq!(
+        (&receipt["serverId"], &receipt["sourceServerId"]),
+        (&"CENTRAL-HQ".into(), &"STORE-001".into())
+    );
     let backup = outcome.backup.unwrap();
     for server in [&store, &headquarters] {
         let shown = server.ask(Command::BackupsShow { backup: backup.clone() }).await;
@@ -223,7 +262,8 @@ async fn a_receipt_has_the_fields_of_the_specification_and_both_sides_keep_it() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sync_without_peers_or_with_an_unknown_one_says_so() {
     let store = Server::start("STORE-001", Shop::empty(Engine::Sqlite).await).await;
-    let sync = |peer: &str| Command::Sync(SyncCommand { peers: vec![peer.to_owned()], ..SyncCommand::default() });
+    let sync =
+        |peer: &str| Command::Sync(SyncCommand { peers: vec![peer.to_owned()], ..SyncCommand::default() });
     crate::world::refused(store.ask(Command::Sync(SyncCommand::default())).await, Code::PEER_UNKNOWN);
     crate::world::refused(store.ask(sync("STORE-009")).await, Code::PEER_UNKNOWN);
     crate::world::refused(store.ask(sync("../STORE")).await, Code::ID_INVALID);

@@ -54,9 +54,15 @@ async fn a_backup_goes_by_file_and_its_receipt_comes_back_in_every_compression(e
     for (compression, extension) in [("zstd", "json.zst"), ("gzip", "json.gz"), ("none", "json")] {
         let (store, headquarters, stick) = store_and_headquarters(engine).await;
         let exported = export(&store, stick.path(), compression).await.unwrap();
-        assert_eq!(exported.path, stick.path().join(format!("{}.{extension}", exported.backup)).to_string_lossy());
-        assert_eq!((exported.rows, exported.target.as_str(), exported.key_pinned), (10, "CENTRAL-HQ", Some(true)));
-        assert_eq!(waiting_at(&store).await, [exported.backup.clone()]);
+        assert_eq!(
+            exported.path,
+            stick.path().join(format!("{}.{extension}", exported.backup)).to_string_lossy()
+        );
+        assert_eq!(
+            (exported.rows, exported.target.as_str(), exported.key_pinned),
+            (10, "CENTRAL-HQ", Some(true))
+        );
+        assert_eq!(waiting_at(&store).await, std::slice::from_ref(&exported.backup));
         let imported = headquarters.import(Path::new(&exported.path)).await.unwrap();
         assert_eq!(counts(imported.receipt.as_ref().unwrap()), (10, 0, 0, 0));
         assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
@@ -68,7 +74,10 @@ async fn a_backup_goes_by_file_and_its_receipt_comes_back_in_every_compression(e
         store.import(&receipt_path).await.unwrap();
         assert!(waiting_at(&store).await.is_empty());
         assert_eq!((store.home.spool_files(""), headquarters.home.spool_files("")), (0, 0));
-        let Ok(Answer::Backup(shown)) = store.ask(Command::BackupsShow { backup: exported.backup }).await else { panic!() };
+        let Ok(Answer::Backup(shown)) = store.ask(Command::BackupsShow { backup: exported.backup }).await
+        else {
+            panic!()
+        };
         assert_eq!(shown.receipt, imported.receipt);
     }
 }
@@ -84,7 +93,10 @@ async fn a_backup_is_imported_once_and_answered_the_same_each_time(engine: Engin
     assert_eq!(headquarters.shop.hashes().await, before);
     // Over the wire it is the same backup, and there already.
     let sent = store.sync().await;
-    assert_eq!((delivered(&sent), sent.sent_bytes, sent.backup), (first.receipt.unwrap(), 0, Some(file.backup)));
+    assert_eq!(
+        (delivered(&sent), sent.sent_bytes, sent.backup),
+        (first.receipt.unwrap(), 0, Some(file.backup))
+    );
     assert_eq!(headquarters.shop.hashes().await, before);
 }
 
@@ -147,12 +159,14 @@ async fn a_changed_receipt_or_one_for_somebody_else_settles_nothing() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    for (from, to) in [("\"inserted\":10", "\"inserted\":11"), ("\"success\":true", "\"success\":false"), ("}", "")] {
+    for (from, to) in
+        [("\"inserted\":10", "\"inserted\":11"), ("\"success\":true", "\"success\":false"), ("}", "")]
+    {
         assert!(document.contains(from), "{document}");
         let changed = carried(document.replacen(from, to, 1));
         refused(store.import(&changed).await, Code::RECEIPT_INVALID);
     }
-    assert_eq!(waiting_at(&store).await, [file.backup.clone()]);
+    assert_eq!(waiting_at(&store).await, std::slice::from_ref(&file.backup));
     // At another store of the same head office it answers nothing, and at one that does not know it, nobody.
     let second = Server::start("STORE-002", Shop::empty(Engine::Sqlite).await).await;
     refused(second.import(&carried(document.clone())).await, Code::PEER_UNKNOWN);

@@ -11,7 +11,7 @@ mod scene;
 mod server;
 mod shop;
 
-pub(crate) use courier::{Courier, Verdict};
+pub(crate) use courier::Courier;
 pub(crate) use document::{Document, Draft};
 pub(crate) use process::Process;
 pub(crate) use proxy::Proxy;

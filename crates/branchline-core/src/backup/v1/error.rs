@@ -50,6 +50,9 @@ pub enum FormatError {
     /// A table has more or fewer rows than was said.
     #[error("table {table} has {found} rows where {said} were said")]
     RowCount { table: TableName, said: u64, found: u64 },
+    /// The whole has another number of rows than its tables.
+    #[error("the metadata say {said} rows, and their tables have {found}")]
+    RecordCount { said: u64, found: u64 },
     /// A row is over its bound.
     #[error("a row of table {table} is larger than 16 MiB")]
     RowTooLarge { table: TableName },
@@ -70,7 +73,7 @@ impl Explain for FormatError {
             Self::Name(_) => Code::NAME_INVALID,
             Self::UnknownType { .. } => Code::UNKNOWN_TYPE,
             Self::DataTooLarge { .. } => Code::DATA_TOO_LARGE,
-            Self::RowCount { .. } => Code::ROW_COUNT_MISMATCH,
+            Self::RowCount { .. } | Self::RecordCount { .. } => Code::ROW_COUNT_MISMATCH,
             Self::RowTooLarge { .. } => Code::ROW_TOO_LARGE,
         }
     }

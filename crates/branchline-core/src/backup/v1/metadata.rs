@@ -94,7 +94,7 @@ fn check_counts(metadata: &Metadata) -> Result<(), FormatError> {
     if total == metadata.record_count {
         Ok(())
     } else {
-        Err(wrong("recordCount is not the sum of the tables' counts"))
+        Err(FormatError::RecordCount { said: metadata.record_count, found: total })
     }
 }
 

@@ -45,7 +45,9 @@ impl Verdict {
                 assert_eq!(receipt.errors[0].code.name(), code.name(), "{receipt:?}");
                 receipt.errors[0].message.clone()
             }
-            Self::Refused(error) => panic!("a receipt with {} was expected, and there is {error}", code.name()),
+            Self::Refused(error) => {
+                panic!("a receipt with {} was expected, and there is {error}", code.name())
+            }
         }
     }
 

@@ -31,7 +31,8 @@ impl Process {
             let mut lines = BufReader::new(errors).lines();
             let address = lines.by_ref().find_map(|line| {
                 let event: Value = serde_json::from_str(&line.unwrap()).ok()?;
-                (event["message"] == "listening for peers").then(|| event["address"].as_str().unwrap().to_owned())
+                (event["message"] == "listening for peers")
+                    .then(|| event["address"].as_str().unwrap().to_owned())
             });
             // What it logs later must not stop it.
             std::thread::spawn(move || lines.for_each(drop));
@@ -57,7 +58,8 @@ impl Process {
     /// Waits for its end; answers the exit code and the document that it printed.
     pub(crate) async fn ended(mut self) -> (Option<i32>, Value) {
         let output = self.child.stdout.take().unwrap();
-        let printed = tokio::task::spawn_blocking(move || std::io::read_to_string(output).unwrap()).await.unwrap();
+        let printed =
+            tokio::task::spawn_blocking(move || std::io::read_to_string(output).unwrap()).await.unwrap();
         let code = self.child.wait().unwrap().code();
         let document = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
         (code, document)

@@ -98,7 +98,8 @@ async fn accept(
 
 async fn join(client: TcpStream, server: &str, wire: &watch::Sender<Wire>, passed: &watch::Sender<u64>) {
     let Ok(server) = TcpStream::connect(server).await else { return };
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
     let there = async {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(read @ 1..) = from_client.read(&mut piece).await {

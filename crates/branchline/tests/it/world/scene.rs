@@ -9,7 +9,8 @@ use branchline_testkit::database::Engine;
 use super::{Courier, Document, Draft, Hashes, Server, Shop, introduce, refused};
 
 /// What headquarters has before anything arrives: one row that a small shop's backup would change, and one beside it.
-const OWN_ROWS: &str = "INSERT INTO products (id, sku, price) VALUES (1, 'A-1', '7.77'), (90, 'HQ-90', '1.00')";
+const OWN_ROWS: &str =
+    "INSERT INTO products (id, sku, price) VALUES (1, 'A-1', '7.77'), (90, 'HQ-90', '1.00')";
 
 /// A store and a head office.
 pub(crate) struct Scene {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use branchline::api::v1::{
-    Answer, ChangedAnswer, Command, CompareAnswer, ImportAnswer, InviteAnswer, JoinAnswer, Problem, SyncCommand,
-    SyncOutcome,
+    Answer, ChangedAnswer, Command, CompareAnswer, ImportAnswer, InviteAnswer, JoinAnswer, Problem,
+    SyncCommand, SyncOutcome,
 };
 use branchline::node::Node;
 use branchline::node::progress::silent;
@@ -80,7 +80,9 @@ impl Home {
     /// How many files of the spool have names that begin so: `data-` for what goes out, `in-` for what comes in.
     pub(crate) fn spool_files(&self, beginning: &str) -> usize {
         let files = std::fs::read_dir(self.folder.join("spool")).unwrap();
-        files.filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with(beginning)).count()
+        files
+            .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().starts_with(beginning))
+            .count()
     }
 
     /// The settings, with some set by the environment, such as `BRANCHLINE_BACKUP__COMPRESSION`.

@@ -58,8 +58,11 @@ impl Shop {
 
     /// A SQLite file with a table of that many MiB that cannot be compressed.
     pub(crate) async fn with_media(mib: u32) -> Self {
-        let shop = Self::with(Engine::Sqlite, "CREATE TABLE media (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)").await;
-        let numbers = format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mib})");
+        let shop =
+            Self::with(Engine::Sqlite, "CREATE TABLE media (id INTEGER PRIMARY KEY, payload BLOB NOT NULL)")
+                .await;
+        let numbers =
+            format!("WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mib})");
         if mib > 0 {
             shop.execute(&format!("{numbers} INSERT INTO media SELECT i, randomblob(1 << 20) FROM n")).await;
         }
@@ -68,10 +71,6 @@ impl Shop {
 
     pub(crate) fn port(&self) -> Arc<dyn Database> {
         self.database.database()
-    }
-
-    pub(crate) fn engine(&self) -> Engine {
-        self.database.engine()
     }
 
     pub(crate) async fn execute(&self, statements: &str) {
