@@ -31,6 +31,12 @@ async fn introduce_home(home: &Home, peer: &Home, address: &str) {
     node.execute(add, branchline::node::progress::silent()).await.unwrap();
 }
 
+/// Makes a server know a home that only calls.
+async fn add_caller(server: &Server, home: &Home) {
+    let (peer, key_id) = (home.id.to_string(), home.key_id());
+    server.change(Command::PeersAdd { peer, key_id, name: None, addresses: Vec::new(), mirror: false }).await;
+}
+
 /// The one outcome of a sync that a process printed.
 fn outcome_of(printed: &Value) -> &Value {
     assert_eq!(
@@ -48,14 +54,7 @@ async fn a_sync_that_is_killed_in_the_middle_of_an_upload_goes_on_with_the_next(
     let headquarters = Server::start("CENTRAL-HQ", Shop::with_media(0).await).await;
     let wire = Proxy::to(&headquarters.address()).await;
     introduce_home(&store, &headquarters.home, &wire.address.to_string()).await;
-    let add = Command::PeersAdd {
-        peer: store.id.to_string(),
-        key_id: store.key_id(),
-        name: None,
-        addresses: Vec::new(),
-        mirror: false,
-    };
-    headquarters.change(add).await;
+    add_caller(&headquarters, &store).await;
     wire.hold_after(PART * 3 / 2);
     let first = Process::start(&store, &["sync"]);
     wire.held().await;
@@ -75,6 +74,33 @@ async fn a_sync_that_is_killed_in_the_middle_of_an_upload_goes_on_with_the_next(
         (code, &printed["data"]["equal"], &printed["data"]["rows_here"]),
         (Some(0), &true.into(), &26.into())
     );
+}
+
+/// The same at points that lie between all steps of a small exchange.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_is_killed_at_any_point_loses_nothing() {
+    const POINTS: u64 = 10;
+    let shop = Shop::stocked(Engine::Sqlite).await;
+    let store = Home::make("STORE-001", &shop.url);
+    let headquarters = Server::start("CENTRAL-HQ", Shop::empty(Engine::Sqlite).await).await;
+    let wire = Proxy::to(&headquarters.address()).await;
+    introduce_home(&store, &headquarters.home, &wire.address.to_string()).await;
+    add_caller(&headquarters, &store).await;
+    assert_eq!(Process::start(&store, &["sync"]).ended().await.0, Some(0));
+    let whole = wire.passed();
+    for point in 0..POINTS {
+        shop.execute(&format!("UPDATE products SET price = '{point}.50' WHERE id = 1")).await;
+        wire.hold_after(whole * point / POINTS);
+        let first = Process::start(&store, &["sync"]);
+        wire.held().await;
+        first.kill();
+        wire.open();
+        let (code, printed) = Process::start(&store, &["sync"]).ended().await;
+        let outcome = outcome_of(&printed);
+        assert_eq!((code, &outcome["state"]), (Some(0), &"delivered".into()), "{point}: {printed}");
+        assert_eq!(headquarters.shop.hashes().await, shop.hashes().await, "{point}");
+        assert_eq!((headquarters.home.spool_files("in-"), store.spool_files("")), (0, 0), "{point}");
+    }
 }
 
 /// A store in this process, a head office of its own process, and a wire between them.
