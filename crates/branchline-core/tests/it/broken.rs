@@ -194,7 +194,11 @@ fn each_broken_document_is_refused_with_its_own_code() {
         match read(&frozen) {
             Err(found) if found == code => {}
             other => {
-                wrong.push(format!("{name}: {:?} instead of {}", other.map(|lines| lines.len()), code.name()));
+                wrong.push(format!(
+                    "{name}: {:?} instead of {}",
+                    other.map(|lines| lines.len()),
+                    code.name()
+                ));
             }
         }
     }
