@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 fn test_on(major: &str, origin: &Origin) -> Result<(), Failure> {
     let own = std::env::current_exe().doing(|| "find this program".into())?;
     let mut test = Command::new(own);
-    test.args(["test", "-p", "branchline-db"]);
+    test.args(["test", "-p", "branchline-db", "--no-fail-fast"]);
     match origin {
         Origin::Debian(release) => {
             let folder = target_dir().join("debian").join(release);

@@ -111,6 +111,13 @@ impl Drop for TestDatabase {
     }
 }
 
+/// Whether the server's numbers may have a negative scale: from version 15 on.
+pub(super) async fn has_negative_scales() -> bool {
+    let database = TestDatabase::with("SELECT 1").await;
+    let version = database.query("SHOW server_version_num").await;
+    version[0].parse::<u32>().is_ok_and(|version| version >= 150_000)
+}
+
 /// The port at a URL.
 pub(super) async fn open(url: &str) -> Arc<dyn Database> {
     Arc::new(worked(PostgresDatabase::connect(url).await))

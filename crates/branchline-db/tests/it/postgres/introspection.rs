@@ -3,7 +3,7 @@
 use branchline_core::schema::{ColumnName, Exclusion, Schema, Table};
 use branchline_testkit::database::{TestBackup, table_name, worked};
 
-use super::database::TestDatabase;
+use super::database::{TestDatabase, has_negative_scales};
 
 async fn schema(sql: &str) -> Schema {
     worked(TestDatabase::with(sql).await.open().await.schema().await)
@@ -22,7 +22,7 @@ async fn columns_have_logical_types() {
     let schema = schema(
         "CREATE TYPE mood AS ENUM ('sad'); CREATE DOMAIN inner_price AS numeric(8,2); CREATE DOMAIN price AS inner_price NOT NULL;
          CREATE TYPE pair AS (a int);
-         CREATE TABLE t (id bigint PRIMARY KEY, d price, e mood, es mood[], p pair, r int4range, n numeric(3,-2),
+         CREATE TABLE t (id bigint PRIMARY KEY, d price, e mood, es mood[], p pair, r int4range, n numeric(3,2),
                          b box[], dates price[], c char(3), x xml, j json, jb jsonb[], i interval(0))",
     )
     .await;
@@ -33,7 +33,7 @@ async fn columns_have_logical_types() {
         ("es", "array<enum>"),
         ("p", "native:public.pair"),
         ("r", "native:int4range"),
-        ("n", "decimal(3,-2)"),
+        ("n", "decimal(3,2)"),
         ("b", "native:box[]"),
         ("dates", "array<decimal(8,2)>"),
         ("c", "text"),
@@ -47,6 +47,15 @@ async fn columns_have_logical_types() {
     assert!(!table.columns[1].nullable, "a domain's NOT NULL counts");
     assert_eq!(table.columns[1].native_type, "public.price");
     assert_eq!(table.excluded, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_negative_scale_is_told_where_the_server_has_it() {
+    if !has_negative_scales().await {
+        return; // Before version 15 no column can have one.
+    }
+    let schema = schema("CREATE TABLE t (id int PRIMARY KEY, n numeric(3,-2))").await;
+    assert_eq!(types(table(&schema, "t"))[1].1, "decimal(3,-2)");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
