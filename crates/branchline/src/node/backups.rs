@@ -186,7 +186,12 @@ impl Node {
             Dealt::Answered(applied) => {
                 self.memory.commit(vec![StateWrite::PutReceipt(applied.record())]).await?;
                 let beside = path.with_file_name(format!("{}.receipt.json", applied.receipt.backup));
-                fs::write(&beside, &applied.document).map_err(|error| unwritable(&beside, &error))?;
+                fs::write(&beside, &applied.document).map_err(|error| {
+                    // It is dealt with all the same, and a second import gives the same receipt.
+                    let became = if applied.receipt.success { "was applied" } else { "was refused" };
+                    unwritable(&beside, &error)
+                        .with_data(format!("The backup {became}; its receipt is kept here."))
+                })?;
                 if let Some(fault) = applied.receipt.errors.first() {
                     let message = format!("nothing of the backup was applied: {}", fault.message);
                     return Err(Problem::new(fault.code, message).with_data("The database is as it was."));
