@@ -8,7 +8,6 @@
 
 pub mod v1;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,8 +15,10 @@ use jiff::Timestamp;
 
 use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
+use crate::knowledge::Knowledge;
 use crate::schema::{ColumnName, LogicalType, Table, TableName};
 use crate::signing::PublicKey;
+use crate::version::{ChangeTime, Life};
 
 /// What a backup brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,9 +100,6 @@ impl Codec {
     }
 }
 
-/// The highest generation held of each server's epoch.
-pub type Knowledge = BTreeMap<(ServerId, Epoch), Generation>;
-
 /// What a backup says of itself: M, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
@@ -137,6 +135,8 @@ pub struct Metadata {
     pub covers: Knowledge,
     /// The join of the tombstones that the source has purged.
     pub purged: Knowledge,
+    /// The source's clock, where it captures changes: no version in the backup is later.
+    pub clock: Option<ChangeTime>,
     /// Bytes of D.
     pub data_bytes: u64,
     /// The tables that are present, in the order in which they stand in D.
@@ -173,6 +173,12 @@ pub struct TableSummary {
     pub rows: u64,
     /// How many deletions follow.
     pub deletions: u64,
+    /// The life whose base the rows without a version belong to; nothing where the source captures no changes.
+    pub base: Option<Life>,
+    /// Whether rows carry versions: at least one does.
+    pub versioned: bool,
+    /// Whether a filter keeps rows back, so that a row's absence says nothing even in a full backup.
+    pub filtered: bool,
 }
 
 /// One column of a backup's table.
@@ -199,18 +205,25 @@ impl TableSummary {
             fingerprint: table.fingerprint(),
             rows: 0,
             deletions: 0,
+            base: None,
+            versioned: false,
+            filtered: false,
         }
     }
 }
 
 /// Rows of one table as they stand in D, to be carried across a port as one.
 ///
-/// `lines` holds one line a row: the row's object, then an optional comma, then LF. At most
+/// `lines` holds one line a row or deletion: its object, then an optional comma, then LF. At most
 /// [`BATCH_BYTES`](crate::limits::BATCH_BYTES), or one larger row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RowBatch {
-    /// How many rows.
+    /// How many lines.
     pub rows: u64,
+    /// How many of them are deletions, as whoever wrote them counted; a decoder does not look into rows.
+    pub deletions: u64,
+    /// How many of them carry a version, as whoever wrote them counted.
+    pub versioned: u64,
     /// Their lines.
     pub lines: Vec<u8>,
 }

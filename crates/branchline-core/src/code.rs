@@ -217,6 +217,12 @@ codes! {
     419 MIRROR_CASCADE Never Here 422 "Removing rows would remove rows of tables that the backup does not cover." "include those tables, or leave out --mirror";
     420 GROUP_NOT_MERGEABLE Never Here 422 "Unique values change hands between rows in a way that needs rights on the table." "let the role own the table, or change the rows one at a time";
     421 BACKUP_SUPERSEDED Never Peer 409 "A later backup of the same server was applied here already." "nothing is lost; send a new one where newer rows are wanted: branchline sync";
+    422 NOT_ATTACHED Never Here 409 "Changes are not captured in this database." "branchline attach";
+    423 ATTACHED_BY_ANOTHER Never Here 409 "Another server's capture is installed in this database." "check the database URL; if the database was cloned or handed over: branchline attach --new-life";
+    424 CHAIN_GAP Later Peer 409 "A backup before this one is missing here." "the source sends what is missing with its next sync, or import the file that it names";
+    425 DATABASE_REWOUND Never Here 409 "The database is older than what this server remembers: it was restored from a copy." "branchline attach --new-life, once you are sure that this copy is the one to go on with";
+    426 ROWS_HELD Never Peer 409 "Some rows could not go in and are held; the rest is applied." "branchline held list says why; what is missing lets them in by itself when it comes";
+    427 CAPTURE_BROKEN Never Here 500 "Changes of a table may have been missed." "branchline compare PEER finds them; branchline attach mends the triggers";
 }
 
 #[cfg(test)]

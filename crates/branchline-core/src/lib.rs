@@ -7,6 +7,8 @@
 //! |---|---|
 //! | [`id`], [`digest`] | names of servers, backups and keys; SHA-256 |
 //! | [`schema`], [`value`] | tables, columns, logical types; one typed value of a row |
+//! | [`version`], [`knowledge`] | who made a row what it is; what a server holds of each other's changes |
+//! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
@@ -20,7 +22,10 @@ pub mod code;
 pub mod compare;
 pub mod digest;
 pub mod id;
+pub mod knowledge;
 pub mod limits;
+pub mod merge;
+pub mod pack;
 pub mod pairing;
 pub mod peer;
 pub mod ports;
@@ -29,3 +34,4 @@ pub mod retry;
 pub mod schema;
 pub mod signing;
 pub mod value;
+pub mod version;

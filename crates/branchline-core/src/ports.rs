@@ -3,15 +3,19 @@
 //! All are object-safe, name no runtime, and are crossed per batch ([`BATCH_BYTES`](crate::limits::BATCH_BYTES)
 //! at most), never per row. Each has one conformance suite in the testkit that every implementation passes.
 
+mod capture;
 mod database;
 mod link;
 mod signer;
 mod spool;
 mod state;
 
+pub use capture::{
+    Amendment, AttachReport, AttachRequest, Capture, CaptureState, Changes, HeldRow, TableChanges,
+};
 pub use database::{
-    AppliedRecord, Apply, ApplyRequest, Database, DatabaseError, ForeignKeyCheck, HashSpec, Ledger,
-    MergeReport, Snapshot, TableMerge,
+    AppliedRecord, Apply, ApplyRequest, Database, DatabaseError, ForeignKeyCheck, HashSpec, HeldReport,
+    Ledger, MergeContext, MergeReport, OnError, Snapshot, TableMerge,
 };
 pub use link::{
     LinkError, Offer, OfferAnswer, PeerHello, PeerLink, Reception, ReceptionError, UploadStatus, UploadStep,

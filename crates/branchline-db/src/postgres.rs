@@ -6,6 +6,7 @@
 //! right that is missing is named with its GRANT. The ledger is the schema `branchline` beside the shop's own.
 
 mod apply;
+mod capture;
 mod compare;
 mod connect;
 mod copy;
@@ -19,7 +20,7 @@ mod text;
 
 use branchline_core::id::{BackupId, ServerId};
 use branchline_core::ports::{
-    AppliedRecord, Apply, ApplyRequest, BoxFuture, Database, DatabaseError, Ledger, Snapshot,
+    AppliedRecord, Apply, ApplyRequest, BoxFuture, Capture, Database, DatabaseError, Ledger, Snapshot,
 };
 use branchline_core::schema::Schema;
 
@@ -101,5 +102,9 @@ impl Database for PostgresDatabase {
             session.close().await;
             found
         })
+    }
+
+    fn capture(&self) -> &dyn Capture {
+        self
     }
 }

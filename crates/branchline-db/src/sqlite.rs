@@ -16,6 +16,7 @@
 
 mod affinity;
 mod apply;
+mod capture;
 mod compare;
 mod connect;
 mod error;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use branchline_core::id::{BackupId, ServerId};
 use branchline_core::ports::{
-    AppliedRecord, Apply, ApplyRequest, BoxFuture, Database, DatabaseError, Ledger, Snapshot,
+    AppliedRecord, Apply, ApplyRequest, BoxFuture, Capture, Database, DatabaseError, Ledger, Snapshot,
 };
 use branchline_core::schema::Schema;
 use rusqlite::Connection;
@@ -97,5 +98,9 @@ impl Database for SqliteDatabase {
 
     fn last_applied(&self, source: ServerId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
         Box::pin(self.with(move |connection| ledger::applied::last_of(connection, &source)))
+    }
+
+    fn capture(&self) -> &dyn Capture {
+        self
     }
 }

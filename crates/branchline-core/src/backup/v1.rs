@@ -4,7 +4,7 @@
 //! document   {"metadata":M,"data":D,"signature":"S"}        nothing between the parts
 //! frames     1: {"metadata":M,"data":      2: D      3: ,"signature":"S"}
 //! D          {"table":[ LF row, LF … row LF ],"table":[ LF … ]}    or {} where there is no table
-//! row        {"column":value,…}      one line, no raw LF in it; every row of a table but its last ends with a comma
+//! row        {"column":value,…}      perhaps with "$version" and "$deleted" before the columns (`row_mark`); one line, no raw LF in it; every row of a table but its last ends with a comma
 //! checksum   SHA-256 of D
 //! S          base64 of Ed25519 over DSSE's encoding of M: 88 characters, always
 //! ```
@@ -19,6 +19,7 @@ mod encoder;
 mod error;
 pub mod json;
 mod metadata;
+mod row_mark;
 mod row_reader;
 mod row_value;
 mod row_writer;
@@ -31,6 +32,7 @@ pub use document::{DocumentEvent, DocumentReader};
 pub use encoder::{DataEncoder, DataTotals};
 pub use error::{FormatError, RowError, RowFault};
 pub use metadata::{parse_metadata, write_metadata};
+pub use row_mark::{Deletion, RowMark};
 pub use row_reader::RowReader;
 pub use row_value::{array_of_text, array_text, value_text};
 pub use row_writer::RowWriter;

@@ -6,14 +6,16 @@
 
 use std::time::Duration;
 
-use super::BoxFuture;
+use super::{BoxFuture, Capture};
 use crate::backup::v1::RowError;
 use crate::backup::{BackupType, RowBatch, TableSummary};
 use crate::code::{Code, Explain};
 use crate::compare::{RowDigest, TableHashes};
 use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
+use crate::knowledge::Knowledge;
 use crate::schema::{ColumnName, LogicalType, Schema, ScopeError, TableName};
+use crate::version::ChangeTime;
 
 /// One application database.
 pub trait Database: Send + Sync {
@@ -34,6 +36,9 @@ pub trait Database: Send + Sync {
 
     /// The last backup of `source` that was applied here.
     fn last_applied(&self, source: ServerId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>>;
+
+    /// Its changes. The seventh call: what changes are about is a port of its own.
+    fn capture(&self) -> &dyn Capture;
 }
 
 /// What the ledger says of the database's life.
@@ -108,6 +113,36 @@ pub struct ApplyRequest {
     pub tables: Vec<TableSummary>,
     /// Whether rows that it does not hold are removed from its tables.
     pub mirror: bool,
+    /// The digest of its metadata: what the next backup of its chain names as the one before.
+    pub metadata: Digest,
+    /// How it is merged by versions; nothing for a backup of a server that captures no changes, whose rows simply go
+    /// in. Such rows count as changes made here where changes are captured here.
+    pub context: Option<MergeContext>,
+    /// What is done with rows that cannot go in.
+    pub on_error: OnError,
+}
+
+/// What merging by versions needs to know of the backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MergeContext {
+    /// All that the source held when it sealed the backup.
+    pub knowledge: Knowledge,
+    /// What we may claim to know once it is applied.
+    pub covers: Knowledge,
+    /// The join of the dots of tombstones that the source purged.
+    pub purged: Knowledge,
+    /// The source's clock.
+    pub clock: ChangeTime,
+}
+
+/// What is done with rows that cannot go in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnError {
+    /// Nothing of the backup goes in.
+    Reject,
+    /// They are held with what hangs on them, the rest goes in, and the receipt says `success: false`.
+    #[default]
+    Hold,
 }
 
 /// A session that applies one backup in one transaction.
@@ -143,6 +178,25 @@ pub struct MergeReport {
     pub locked_for: Duration,
     /// Where the time went: a stage's name and how long it took.
     pub stages: Vec<(&'static str, Duration)>,
+    /// All that is held here after it; nothing where no changes are captured here.
+    pub knowledge: Option<Knowledge>,
+    /// Rows of this backup that are held, the first hundred by name; all are counted in `tables`.
+    pub held: Vec<HeldReport>,
+    /// Rows that were held before and went in now.
+    pub released: u64,
+}
+
+/// A row that is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldReport {
+    /// The table.
+    pub table: TableName,
+    /// Its key, as people read it.
+    pub key: String,
+    /// Why.
+    pub code: Code,
+    /// In words.
+    pub reason: String,
 }
 
 /// What a merge did to one table.
@@ -154,8 +208,15 @@ pub struct TableMerge {
     pub updated: u64,
     /// Rows that were there and equal.
     pub unchanged: u64,
-    /// Rows that were removed, because the backup does not hold them and a mirror was asked for.
+    /// Rows that were removed: deletions of the backup, what a full backup shows to have been deleted, and what a
+    /// mirror removes.
     pub deleted: u64,
+    /// Rows of the backup that did not go in, because what is here is newer or was known before.
+    pub superseded: u64,
+    /// Conflicts that were decided and recorded.
+    pub conflicts: u64,
+    /// Rows of the backup that are held.
+    pub held: u64,
 }
 
 /// How foreign keys were checked.
@@ -244,6 +305,12 @@ pub enum DatabaseError {
     /// The same place in the chain was taken by another backup.
     #[error("backup {backup} of {source_id} has a place in the chain that another backup took")]
     Forked { source_id: ServerId, backup: BackupId },
+    /// Changes are not captured here.
+    #[error("changes are not captured in this database")]
+    NotAttached,
+    /// Another server's capture is installed.
+    #[error("changes of this database are captured for {server}")]
+    Attached { server: ServerId },
     /// A lock was not to be had in time, three times.
     #[error("the database was busy: {message}")]
     Busy { message: String },
@@ -280,6 +347,8 @@ impl Explain for DatabaseError {
             Self::RowTooLarge { .. } => Code::ROW_TOO_LARGE,
             Self::Row { error, .. } => error.code(),
             Self::Forked { .. } => Code::LEDGER_FORKED,
+            Self::NotAttached => Code::NOT_ATTACHED,
+            Self::Attached { .. } => Code::ATTACHED_BY_ANOTHER,
             Self::Busy { .. } => Code::DATABASE_BUSY,
             Self::Interrupted => Code::INTERRUPTED,
             Self::Failed { .. } => Code::DATABASE_FAILED,

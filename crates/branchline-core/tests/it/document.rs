@@ -8,16 +8,16 @@ use branchline_core::backup::v1::{
     AFTER_SIGNATURE, BEFORE_DATA, BEFORE_METADATA, BEFORE_SIGNATURE, DataEncoder, DataEvent, Expectation,
     RowReader, RowWriter, VerifiedReader, Verifier, VerifyError, write_metadata,
 };
-use branchline_core::backup::{
-    BackupType, Codec, ColumnSummary, DataRange, Knowledge, Metadata, TableSummary,
-};
+use branchline_core::backup::{BackupType, Codec, ColumnSummary, DataRange, Metadata, TableSummary};
 use branchline_core::code::{Code, Explain};
 use branchline_core::digest::Digest;
 use branchline_core::id::{Epoch, Generation, Sequence};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{Signer, SignerError};
 use branchline_core::schema::{ColumnName, TableName};
 use branchline_core::signing::{PublicKey, Signature, SignedKind, pre_authentication_encoding};
 use branchline_core::value::Value;
+use branchline_core::version::Life;
 
 /// A key that everybody knows.
 pub(crate) struct TestSigner(Ed25519KeyPair);
@@ -61,6 +61,9 @@ fn summary(name: &str, columns: &[(&str, &str)], key: &str, rows: u64) -> TableS
         fingerprint: Digest::of(name.as_bytes()),
         rows,
         deletions: 0,
+        base: None,
+        versioned: false,
+        filtered: false,
     }
 }
 
@@ -124,7 +127,7 @@ pub(crate) fn data() -> (Vec<TableSummary>, Vec<u8>) {
 
 pub(crate) fn metadata(tables: Vec<TableSummary>, data: &[u8]) -> Metadata {
     let at = |text: &str| text.parse().unwrap();
-    let life = ("STORE-001".parse().unwrap(), Epoch::new(1));
+    let life = Life::new("STORE-001".parse().unwrap(), Epoch::new(1));
     Metadata {
         source: "STORE-001".parse().unwrap(),
         source_key: TestSigner::new().public_key(),
@@ -139,9 +142,10 @@ pub(crate) fn metadata(tables: Vec<TableSummary>, data: &[u8]) -> Metadata {
         generation: Generation::new(3),
         sequence: Sequence::new(2),
         previous: None,
-        knowledge: Knowledge::from([(life, Generation::new(3))]),
+        knowledge: Knowledge::from_iter([(life, Generation::new(3))]),
         covers: Knowledge::new(),
         purged: Knowledge::new(),
+        clock: None,
         data_bytes: data.len() as u64,
         tables,
         mirror: false,

@@ -143,6 +143,9 @@ impl PostgresApply {
             foreign_keys: if checked_by_join { ForeignKeyCheck::ByJoin } else { ForeignKeyCheck::RowByRow },
             locked_for: self.locked_since.map_or(Duration::ZERO, |since| since.elapsed()),
             stages: self.stages.report(),
+            knowledge: None,
+            held: Vec::new(),
+            released: 0,
         })
     }
 

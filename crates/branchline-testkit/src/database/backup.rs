@@ -8,7 +8,7 @@ use branchline_core::compare::{TableHashes, shared_spec};
 use branchline_core::digest::Digest;
 use branchline_core::id::{Epoch, Generation, Sequence};
 use branchline_core::ports::{
-    Apply, ApplyRequest, Database, DatabaseError, HashSpec, MergeReport, TableMerge,
+    Apply, ApplyRequest, Database, DatabaseError, HashSpec, MergeReport, OnError, TableMerge,
 };
 use branchline_core::schema::{ColumnName, LogicalType, Schema, TableName, parents_first};
 use branchline_core::value::Value;
@@ -81,6 +81,9 @@ impl TestBackup {
             fingerprint: Digest::of(table.as_bytes()),
             rows: rows.len() as u64,
             deletions: 0,
+            base: None,
+            versioned: false,
+            filtered: false,
         };
         Self { tables: vec![summary], batches: vec![(0, writer.take())], sequence: 1, mirror: false }
     }
@@ -103,7 +106,7 @@ impl TestBackup {
     #[must_use]
     pub fn with_lines(mut self, lines: &str) -> Self {
         let rows = lines.lines().count() as u64;
-        self.batches = vec![(0, RowBatch { rows, lines: lines.as_bytes().to_vec() })];
+        self.batches = vec![(0, RowBatch { rows, lines: lines.as_bytes().to_vec(), ..RowBatch::default() })];
         self
     }
 
@@ -120,6 +123,9 @@ impl TestBackup {
             checksum: Digest::of(&[self.sequence]),
             tables: self.tables.clone(),
             mirror: self.mirror,
+            metadata: Digest::of(&[self.sequence, self.sequence]),
+            context: None,
+            on_error: OnError::Reject,
         }
     }
 

@@ -28,8 +28,8 @@ pub async fn shop(fixture: &dyn Fixture) -> Box<dyn TestDatabase> {
     shop
 }
 
-const fn counts(inserted: u64, updated: u64, unchanged: u64) -> TableMerge {
-    TableMerge { inserted, updated, unchanged, deleted: 0 }
+fn counts(inserted: u64, updated: u64, unchanged: u64) -> TableMerge {
+    TableMerge { inserted, updated, unchanged, ..TableMerge::default() }
 }
 
 /// Every row arrives, and is counted as new.

@@ -5,7 +5,7 @@ use branchline_core::backup::v1::VerifiedBackup;
 use branchline_core::backup::{BackupType, TableSummary};
 use branchline_core::code::{Code, Explain};
 use branchline_core::peer::{Activity, Peer};
-use branchline_core::ports::ApplyRequest;
+use branchline_core::ports::{ApplyRequest, OnError};
 use branchline_core::schema::{Schema, ScopeError, TableName, fit};
 
 /// A verified backup that fits. Made by [`plan`] alone.
@@ -96,6 +96,9 @@ impl Plan {
             checksum: metadata.checksum,
             tables: metadata.tables.clone(),
             mirror: metadata.mirror,
+            metadata: self.backup.metadata_digest(),
+            context: None,
+            on_error: OnError::Reject,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Seals: puts signed metadata around a draft, for one peer.
 
 use branchline_core::backup::v1::{FORMAT_VERSION, SealError, seal_head};
-use branchline_core::backup::{BackupType, Knowledge, Metadata};
+use branchline_core::backup::{BackupType, Metadata};
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, Sequence, ServerId};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{Ledger, OutboxEntry, OutboxState, Signer};
 use jiff::Timestamp;
 
@@ -74,6 +75,7 @@ pub fn seal(
         knowledge: nothing_known.clone(),
         covers: nothing_known.clone(),
         purged: nothing_known,
+        clock: None,
         data_bytes: draft.totals.data_bytes,
         tables: draft.tables.clone(),
         mirror: addressed.mirror,

@@ -171,7 +171,7 @@ impl DataDecoder {
         if self.batch.rows == 0 {
             return Ok(());
         }
-        let next = RowBatch { rows: 0, lines: Vec::with_capacity(BATCH_BYTES) };
+        let next = RowBatch { lines: Vec::with_capacity(BATCH_BYTES), ..RowBatch::default() };
         let batch = std::mem::replace(&mut self.batch, next);
         sink(DataEvent::Rows { table: self.next_table - 1, batch })
     }

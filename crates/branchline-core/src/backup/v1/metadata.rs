@@ -5,20 +5,22 @@
 
 mod raw;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use data_encoding::BASE64;
 
 use super::FORMAT_VERSION;
 use super::error::FormatError;
 use super::json;
-use crate::backup::{ColumnSummary, DataRange, Knowledge, Metadata, TableSummary};
-use crate::id::{Epoch, Generation, Sequence, ServerId};
+use crate::backup::{ColumnSummary, DataRange, Metadata, TableSummary};
+use crate::id::{Epoch, Generation, Sequence};
+use crate::knowledge::Knowledge;
 use crate::limits::{JSON_DEPTH_MAX, METADATA_BYTES_MAX, TABLE_COLUMNS_MAX, TABLES_MAX};
 use crate::schema::{ColumnName, TableName};
 use crate::signing::PublicKey;
+use crate::version::{ChangeTime, Dot, Life};
 
-use raw::{RawColumn, RawKnown, RawMetadata, RawRange, RawTable};
+use raw::{RawColumn, RawKnown, RawLife, RawMetadata, RawRange, RawTable};
 
 /// Writes M.
 ///
@@ -115,6 +117,7 @@ fn to_raw(metadata: &Metadata) -> RawMetadata {
         record_count: metadata.record_count,
         checksum: metadata.checksum.to_string(),
         data_bytes: metadata.data_bytes,
+        clock: metadata.clock.map(ChangeTime::micros),
         epoch: metadata.epoch.value(),
         generation: metadata.generation.value(),
         sequence: metadata.sequence.value(),
@@ -138,14 +141,20 @@ fn table_to_raw(table: &TableSummary) -> RawTable {
         deletions: table.deletions,
         key: table.key.iter().map(ToString::to_string).collect(),
         fingerprint: table.fingerprint.to_string(),
+        base: table
+            .base
+            .as_ref()
+            .map(|life| RawLife { server: life.server.to_string(), epoch: life.epoch.value() }),
+        versioned: table.versioned,
+        filtered: table.filtered,
         columns: table.columns.iter().map(column).collect(),
     }
 }
 
 fn knowledge_to_raw(knowledge: &Knowledge) -> Vec<RawKnown> {
-    let known = |((server, epoch), generation): (&(ServerId, Epoch), &Generation)| RawKnown {
-        server: server.to_string(),
-        epoch: epoch.value(),
+    let known = |(life, generation): (&Life, Generation)| RawKnown {
+        server: life.server.to_string(),
+        epoch: life.epoch.value(),
         generation: generation.value(),
     };
     knowledge.iter().map(known).collect()
@@ -173,6 +182,7 @@ fn from_raw(raw: RawMetadata) -> Result<Metadata, FormatError> {
         knowledge: knowledge_from_raw(&raw.knowledge)?,
         covers: knowledge_from_raw(&raw.covers)?,
         purged: knowledge_from_raw(&raw.purged)?,
+        clock: raw.clock.map(ChangeTime::from_micros),
         data_bytes: raw.data_bytes,
         tables: raw.tables.into_iter().map(table_from_raw).collect::<Result<_, _>>()?,
         mirror: raw.mirror,
@@ -202,7 +212,13 @@ fn table_from_raw(raw: RawTable) -> Result<TableSummary, FormatError> {
     let columns = raw.columns.into_iter().map(column).collect::<Result<_, FormatError>>()?;
     let key = raw.key.into_iter().map(ColumnName::new).collect::<Result<_, _>>()?;
     let fingerprint = field(&raw.fingerprint, "a table's fingerprint")?;
+    let base = |life: RawLife| {
+        Ok::<_, FormatError>(Life::new(field(&life.server, "a table's base")?, Epoch::new(life.epoch)))
+    };
     Ok(TableSummary {
+        base: raw.base.map(base).transpose()?,
+        versioned: raw.versioned,
+        filtered: raw.filtered,
         columns,
         key,
         fingerprint,
@@ -213,12 +229,13 @@ fn table_from_raw(raw: RawTable) -> Result<TableSummary, FormatError> {
 }
 
 fn knowledge_from_raw(raw: &[RawKnown]) -> Result<Knowledge, FormatError> {
-    let mut knowledge = BTreeMap::new();
+    let mut knowledge = Knowledge::new();
     for known in raw {
-        let life = (field(&known.server, "a server in knowledge")?, Epoch::new(known.epoch));
-        if knowledge.insert(life, Generation::new(known.generation)).is_some() {
+        let life = Life::new(field(&known.server, "a server in knowledge")?, Epoch::new(known.epoch));
+        if knowledge.generation(&life).is_some() {
             return Err(FormatError::DuplicateMember { place: "knowledge" });
         }
+        knowledge.add(Dot::new(life, Generation::new(known.generation)));
     }
     Ok(knowledge)
 }

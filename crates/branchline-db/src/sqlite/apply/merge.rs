@@ -54,7 +54,15 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     let locked_for: Duration =
         stages.iter().filter(|(name, _)| LOCKED.contains(name)).map(|(_, taken)| *taken).sum();
     // SQLite counts broken keys row by row; the joins are there to say which row it is.
-    Ok(MergeReport { tables, foreign_keys: ForeignKeyCheck::RowByRow, locked_for, stages })
+    Ok(MergeReport {
+        tables,
+        foreign_keys: ForeignKeyCheck::RowByRow,
+        locked_for,
+        stages,
+        knowledge: None,
+        held: Vec::new(),
+        released: 0,
+    })
 }
 
 /// The places of the plans, parents before children.
@@ -93,7 +101,7 @@ fn merge_table(
         stages.end("insert");
     }
     let unchanged = there.rows.saturating_sub(there.differing);
-    Ok(TableMerge { inserted: missing, updated: there.differing, unchanged, deleted: 0 })
+    Ok(TableMerge { inserted: missing, updated: there.differing, unchanged, ..TableMerge::default() })
 }
 
 /// What of the backup's rows the target has.

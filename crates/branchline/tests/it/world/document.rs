@@ -6,9 +6,10 @@ use branchline_core::backup::v1::compression::compress;
 use branchline_core::backup::v1::{
     AFTER_SIGNATURE, BEFORE_DATA, BEFORE_METADATA, BEFORE_SIGNATURE, DataEncoder, write_metadata,
 };
-use branchline_core::backup::{BackupType, Codec, Knowledge, Metadata};
+use branchline_core::backup::{BackupType, Codec, Metadata};
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, Epoch, Generation, Sequence};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::Signer;
 use branchline_core::signing::SignedKind;
 use branchline_testkit::database::TestBackup;
@@ -58,6 +59,7 @@ impl Draft {
             knowledge: Knowledge::new(),
             covers: Knowledge::new(),
             purged: Knowledge::new(),
+            clock: None,
             data_bytes: totals.data_bytes,
             tables: rows.tables.clone(),
             mirror: rows.mirror,

@@ -7,12 +7,22 @@ use crate::schema::TableName;
 
 fn summary(name: &str, rows: u64) -> TableSummary {
     let name = TableName::new(name).unwrap();
-    TableSummary { name, columns: vec![], key: vec![], fingerprint: Digest::of(b""), rows, deletions: 0 }
+    TableSummary {
+        name,
+        columns: vec![],
+        key: vec![],
+        fingerprint: Digest::of(b""),
+        rows,
+        deletions: 0,
+        base: None,
+        versioned: false,
+        filtered: false,
+    }
 }
 
 fn batch(rows: &[&str]) -> RowBatch {
     let lines = rows.iter().map(|row| format!("{row},\n")).collect::<String>().into_bytes();
-    RowBatch { rows: rows.len() as u64, lines }
+    RowBatch { rows: rows.len() as u64, lines, ..RowBatch::default() }
 }
 
 fn decode(data: &[u8], tables: &[TableSummary], piece: usize) -> Result<Vec<(usize, String)>, FormatError> {

@@ -19,6 +19,8 @@ pub(super) struct RawMetadata {
     pub(super) record_count: u64,
     pub(super) checksum: String,
     pub(super) data_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) clock: Option<u64>,
     pub(super) epoch: u64,
     pub(super) generation: u64,
     pub(super) sequence: u64,
@@ -47,12 +49,24 @@ pub(super) struct RawKnown {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawLife {
+    pub(super) server: String,
+    pub(super) epoch: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RawTable {
     pub(super) name: String,
     pub(super) rows: u64,
     pub(super) deletions: u64,
     pub(super) key: Vec<String>,
     pub(super) fingerprint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<RawLife>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) versioned: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) filtered: bool,
     pub(super) columns: Vec<RawColumn>,
 }
 

@@ -32,7 +32,12 @@ fn data() -> Vec<u8> {
     let mut data = Vec::new();
     let mut encoder = DataEncoder::default();
     encoder.table(&TableName::new("t").unwrap(), &mut data);
-    encoder.rows(&RowBatch { rows: 2, lines: b"{\"id\":1},\n{\"id\":2},\n".to_vec() }, &mut data).unwrap();
+    encoder
+        .rows(
+            &RowBatch { rows: 2, lines: b"{\"id\":1},\n{\"id\":2},\n".to_vec(), ..RowBatch::default() },
+            &mut data,
+        )
+        .unwrap();
     let _totals = encoder.finish(&mut data);
     data
 }
@@ -56,6 +61,7 @@ fn metadata(signer: &TestSigner, data: &[u8]) -> Metadata {
         knowledge: Knowledge::new(),
         covers: Knowledge::new(),
         purged: Knowledge::new(),
+        clock: None,
         data_bytes: data.len() as u64,
         tables: vec![TableSummary {
             name: TableName::new("t").unwrap(),
@@ -64,6 +70,9 @@ fn metadata(signer: &TestSigner, data: &[u8]) -> Metadata {
             fingerprint: Digest::of(b""),
             rows: 2,
             deletions: 0,
+            base: None,
+            versioned: false,
+            filtered: false,
         }],
         mirror: false,
         producer: "test".into(),

@@ -1,0 +1,140 @@
+//! What a pack brings to one peer: whatever the peer does not know, and nothing that it does.
+//!
+//! An increment holds the rows whose versions are above the peer's knowledge; a full backup holds every row. A server
+//! that does not relay sends only what it made itself, and so may not let the receiver claim (`covers`) more than that.
+
+use crate::id::{Generation, ServerId};
+use crate::knowledge::Knowledge;
+use crate::version::{ChangeTime, Dot, Life, Version};
+
+/// A position: the moment of a snapshot, as the ledger tells it. All that the snapshot shows is stamped with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Our life.
+    pub own: Life,
+    /// The generation of our newest changes in the snapshot.
+    pub generation: Generation,
+    /// All that is held in the snapshot, held rows excepted.
+    pub knowledge: Knowledge,
+    /// The join of the dots of tombstones that were purged.
+    pub purged: Knowledge,
+    /// The clock: no version in the snapshot is later.
+    pub clock: ChangeTime,
+}
+
+/// What is known of the peer that a pack is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// What it said that it holds.
+    pub acknowledged: Knowledge,
+    /// Whether it gets what others made too.
+    pub relay: bool,
+}
+
+impl Audience {
+    /// Whether changes of that life are sent to it by `own`.
+    #[must_use]
+    pub fn gets(&self, own: &ServerId, life: &Life) -> bool {
+        self.relay || life.server == *own
+    }
+}
+
+/// Which rows go into a backup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every row and every tombstone.
+    Full,
+    /// The rows whose versions are above these floors.
+    Above(Vec<Floor>),
+}
+
+/// Of one life, the rows that are sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// The life.
+    pub life: Life,
+    /// Generations above this one are sent; all of them, the base too, where nothing is said.
+    pub above: Option<Generation>,
+}
+
+/// A pack for one peer, decided and not yet read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackPlan {
+    /// Which rows.
+    pub selection: Selection,
+    /// What the peer may claim to know once it has applied them.
+    pub covers: Knowledge,
+    /// What the peer knows already: rows that it knows by the dot of a life before are left out by this.
+    pub acknowledged: Knowledge,
+}
+
+impl PackPlan {
+    /// Whether a row of that version goes into the backup.
+    #[must_use]
+    pub fn takes(&self, version: &Version) -> bool {
+        match &self.selection {
+            Selection::Full => true,
+            Selection::Above(floors) => {
+                let above = |floor: &Floor| floor.above.is_none_or(|above| version.dot.generation > above);
+                floors.iter().any(|floor| floor.life == version.dot.life && above(floor))
+                    && !version.was.as_ref().is_some_and(|was| self.acknowledged.has(was))
+            }
+        }
+    }
+}
+
+/// Decides what a pack at that position brings to that peer. It is a full backup where one is `wanted`, where the peer
+/// never said what it knows, and where it may lack a tombstone that is gone.
+#[must_use]
+pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) -> PackPlan {
+    let known = &audience.acknowledged;
+    let full = wanted_full || known.is_empty() || !position.purged.is_within(known);
+    if full {
+        return PackPlan {
+            selection: Selection::Full,
+            covers: position.knowledge.clone(),
+            acknowledged: known.clone(),
+        };
+    }
+    let own = &position.own.server;
+    let floors = position
+        .knowledge
+        .iter()
+        .filter(|(life, held)| audience.gets(own, life) && !known.has(&Dot::new((*life).clone(), *held)));
+    let floors =
+        floors.map(|(life, _)| Floor { life: life.clone(), above: known.generation(life) }).collect();
+    PackPlan {
+        selection: Selection::Above(floors),
+        covers: position.knowledge.only(|life| audience.gets(own, life)),
+        acknowledged: known.clone(),
+    }
+}
+
+/// What a peer said that it holds, and whether it passes on what others made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The peer.
+    pub peer: ServerId,
+    /// What it said that it holds.
+    pub knowledge: Knowledge,
+    /// Whether it relays to us.
+    pub relays: bool,
+}
+
+/// The dots whose tombstones may go: every peer has them, and we have all that each peer had when it said so, for a row
+/// that lost against a tombstone there may still be on its way here. Nothing may go where any peer has not answered yet.
+#[must_use]
+pub fn purgeable(own: &Knowledge, peers: &[Acknowledgement]) -> Knowledge {
+    let caught_up = |peer: &Acknowledgement| {
+        let sent_to_us = peer.knowledge.only(|life| peer.relays || life.server == peer.peer);
+        sent_to_us.is_within(own)
+    };
+    if peers.is_empty() || !peers.iter().all(caught_up) {
+        return Knowledge::new();
+    }
+    let everywhere = |(life, held): (&Life, Generation)| {
+        let least = peers.iter().map(|peer| peer.knowledge.generation(life)).min().flatten()?;
+        Some((life.clone(), least.min(held)))
+    };
+    own.iter().filter_map(everywhere).collect()
+}
