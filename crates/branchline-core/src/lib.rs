@@ -9,6 +9,7 @@
 //! | [`schema`], [`value`] | tables, columns, logical types; one typed value of a row |
 //! | [`version`], [`knowledge`] | who made a row what it is; what a server holds of each other's changes |
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
+//! | [`restore`] | what becomes of a database that was restored from an old copy |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
@@ -30,6 +31,7 @@ pub mod pairing;
 pub mod peer;
 pub mod ports;
 pub mod receipt;
+pub mod restore;
 pub mod retry;
 pub mod schema;
 pub mod signing;
