@@ -171,9 +171,8 @@ impl Server {
         let sequence = last.map_or(0, |last| last.sequence);
         let fits = match guard {
             Guard::Chain => {
-                let (own, theirs) = self.pairs[&backup.source].met;
-                backup.sequence == sequence + 1
-                    && (backup.chain == (theirs, own) || !rules.hold(Rule::Chain))
+                let ours = (self.pairs[&backup.source].met.1, self.epoch);
+                backup.sequence == sequence + 1 && (backup.chain == ours || !rules.hold(Rule::Chain))
             }
             Guard::BuildsOn => {
                 let of_an_old_life = backup.chain.0 < self.pairs[&backup.source].met.1;

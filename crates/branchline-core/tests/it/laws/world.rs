@@ -334,17 +334,14 @@ impl World {
         self.meet(from, to);
         let backup = self.servers[from].pack(to, wanted_full, self.rules);
         self.files.push(Rc::clone(&backup));
-        for sent in &backup.rows {
-            self.record.tell(sent.key, || {
-                let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
-                let known = [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
-                format!(
-                    "{way}, lost {lost}/{receipt_lost}: {} {}; above, covers, knowledge, purged {known:?}",
-                    sent.image.told(),
-                    told(&sent.version),
-                )
-            });
-        }
+        self.record.tell_all(|key| {
+            let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
+            let known =
+                [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
+            let row = backup.rows.iter().find(|sent| sent.key == key);
+            let row = row.map_or("-".to_owned(), |sent| format!("{} {}", sent.image.told(), told(&sent.version)));
+            format!("{way}, lost {lost}/{receipt_lost}: {row}; above, covers, knowledge, purged {known:?}")
+        });
         if !lost {
             let receipt = self.deliver(&backup);
             if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
