@@ -12,6 +12,7 @@
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
+//! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
 //! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
 //! | [`ports`] | what the outer crates implement |
@@ -20,6 +21,7 @@
 pub mod backup;
 pub mod code;
 pub mod compare;
+pub mod day;
 pub mod digest;
 pub mod id;
 pub mod knowledge;
