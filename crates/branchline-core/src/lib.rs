@@ -11,6 +11,7 @@
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
+//! | [`scope`] | which rows of a table a peer gets |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
 //! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
@@ -34,6 +35,7 @@ pub mod ports;
 pub mod receipt;
 pub mod retry;
 pub mod schema;
+pub mod scope;
 pub mod signing;
 pub mod value;
 pub mod version;
