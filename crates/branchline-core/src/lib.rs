@@ -14,6 +14,7 @@
 //! | [`compare`] | bucketed hashes that prove two databases equal |
 //! | [`pairing`] | invitations, proofs and check words |
 //! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
+//! | [`schedule`] | what a server does by itself, and when |
 //! | [`ports`] | what the outer crates implement |
 //! | [`code`], [`limits`] | stable error codes; every bound, with its reason |
 
@@ -31,6 +32,7 @@ pub mod peer;
 pub mod ports;
 pub mod receipt;
 pub mod retry;
+pub mod schedule;
 pub mod schema;
 pub mod signing;
 pub mod value;
