@@ -16,6 +16,7 @@
 //! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
 //! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
+//! | [`schedule`] | what a server does by itself, and when |
 //! | [`ports`] | what the outer crates implement |
 //! | [`code`], [`limits`] | stable error codes; every bound, with its reason |
 
@@ -34,6 +35,7 @@ pub mod peer;
 pub mod ports;
 pub mod receipt;
 pub mod retry;
+pub mod schedule;
 pub mod schema;
 pub mod scope;
 pub mod signing;

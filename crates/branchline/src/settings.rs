@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use branchline_core::backup::Codec;
 use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
+use branchline_core::schedule::ScheduleEntry;
 use branchline_core::schema::TableName;
+use jiff::tz::TimeZone;
 
 pub use fault::{Place, SettingsFault};
 pub use home::{default_config_file, default_home};
@@ -47,6 +49,10 @@ pub struct Settings {
     pub compression: Codec,
     /// What is logged, as `tracing` filters say it.
     pub log: String,
+    /// The shop's time zone: in it the times of the schedule are meant.
+    pub time_zone: TimeZone,
+    /// What is done by itself, and when.
+    pub schedule: Vec<ScheduleEntry>,
 }
 
 /// The application database.
