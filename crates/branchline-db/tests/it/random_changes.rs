@@ -130,7 +130,7 @@ async fn pass_on(chain: &mut [TestServer]) {
 async fn cut(chain: &mut [TestServer], mut dice: Dice, mut committed: watch::Receiver<u64>) {
     while wait_for(&mut committed, 1 + dice.below(CUT_AFTER_MAX)).await {
         let target = chain[1].id.clone();
-        let changes = worked(chain[0].capture().pack().await);
+        let changes = worked(chain[0].capture().pack(PackRequest::default()).await);
         if dice.one_in(3) {
             wait_for(&mut committed, 1 + dice.below(20)).await;
         }
