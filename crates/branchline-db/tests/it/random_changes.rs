@@ -10,6 +10,7 @@
 
 mod statements;
 
+use branchline_core::pack::PackRequest;
 use branchline_testkit::database::capturing::{TestServer, assert_quiet, deliver, send, settle};
 use branchline_testkit::database::{Engine, Fixture, Shape, TestSession, worked};
 use futures_util::future::join_all;
