@@ -12,7 +12,9 @@ use crate::backup::{BackupType, Codec};
 use crate::code::{Code, Explain};
 use crate::digest::Digest;
 use crate::id::{BackupId, Sequence, ServerId};
+use crate::lineage::Remembered;
 use crate::peer::{Activity, Peer};
+use crate::standing::{Acknowledged, Packed};
 
 /// The server's own memory.
 pub trait StateStore: Send + Sync {
@@ -65,6 +67,10 @@ pub enum StateWrite {
     PutReceipt(ReceiptRecord),
     /// The last place in the chain to a peer that was used, and the digest of its metadata.
     PutChain { peer: ServerId, sequence: Sequence, metadata: Digest },
+    /// How far a peer is. Conflict where there is no such peer.
+    PutAcknowledged(Acknowledged),
+    /// What is remembered of the application database.
+    PutRemembered(Remembered),
 }
 
 /// A question to the state.
@@ -84,6 +90,8 @@ pub enum StateRead {
     Receipts { newest: u32 },
     Receipt(BackupId),
     Chain(ServerId),
+    Acknowledged,
+    Remembered,
 }
 
 /// An answer of the state.
@@ -101,6 +109,8 @@ pub enum StateReply {
     Receipts(Vec<ReceiptRecord>),
     Receipt(Option<ReceiptRecord>),
     Chain(Option<(Sequence, Digest)>),
+    Acknowledged(Vec<Acknowledged>),
+    Remembered(Option<Remembered>),
 }
 
 /// An invitation that was printed here. The secret itself is not kept.
@@ -118,6 +128,8 @@ pub struct InvitationRecord {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether what others made is passed on to whoever joins.
+    pub relay: bool,
     /// Wrong proofs so far.
     pub wrong_proofs: u32,
     /// Who used it, from where, and when.
@@ -175,6 +187,8 @@ pub struct OutboxEntry {
     pub checksum: Digest,
     /// How many rows it holds.
     pub record_count: u64,
+    /// From which position it was packed; nothing where changes were not captured.
+    pub packed: Option<Packed>,
     /// When it was sealed.
     pub created_at: Timestamp,
     /// What became of it.
@@ -200,7 +214,7 @@ impl OutboxEntry {
 pub enum OutboxState {
     /// It waits, or is being sent.
     Waiting,
-    /// Its receipt came, and says success.
+    /// Its receipt came, and says that it was applied; some rows may be held there.
     Delivered,
     /// Its receipt came, and says that nothing was applied; or the peer refused it.
     Refused,
