@@ -12,7 +12,7 @@ pub(super) enum Form {
     Text,
     /// A list of texts.
     List,
-    /// A whole number; only the file can say it.
+    /// A whole number.
     Number,
 }
 
@@ -40,6 +40,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },
+    Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
 ];
 
@@ -129,7 +130,10 @@ mod tests {
     #[test]
     fn names_are_those_of_their_section() {
         assert_eq!(names_in("log"), ["level"]);
-        assert_eq!(names_in(""), ["config_version", "server", "database", "listen", "backup", "log"]);
+        assert_eq!(
+            names_in(""),
+            ["config_version", "server", "database", "listen", "backup", "capture", "log"]
+        );
     }
 
     #[test]

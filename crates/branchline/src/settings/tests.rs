@@ -177,6 +177,6 @@ fn the_first_file_reads_back_as_it_was_meant() {
     let uncommented = expose_template(&values).replace("\n# ", "\n");
     let lines: Vec<&str> =
         uncommented.lines().filter(|line| line.contains(" = ") && !line.contains("url_file")).collect();
-    assert_eq!(lines.len(), 11, "{lines:?}");
+    assert_eq!(lines.len(), 12, "{lines:?}");
     assert_eq!(Path::new(&settings.key_file()).file_name().unwrap(), "identity.pem");
 }
