@@ -3,9 +3,11 @@
 //! An increment holds the rows whose versions are above the peer's knowledge; a full backup holds every row. A server
 //! that does not relay sends only what it made itself, and so may not let the receiver claim (`covers`) more than that.
 
+use crate::day::{BusinessDay, DayTable, DayTotals};
 use crate::id::{Generation, ServerId};
 use crate::knowledge::Knowledge;
-use crate::version::{ChangeTime, Dot, Life, Version};
+use crate::scope::PeerScope;
+use crate::version::{ChangeTime, Life, Version};
 
 /// A position: the moment of a snapshot, as the ledger tells it. All that the snapshot shows is stamped with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +22,20 @@ pub struct Position {
     /// Of each life the highest generation that any row in the snapshot has, and at least what `knowledge` says. It is
     /// more where rows are held, and where rows came in beyond what their backup covered, because its sender held some.
     pub seen: Knowledge,
-    /// The join of the dots of tombstones that were purged.
+    /// The join of the dots of tombstones that were purged, [as far as](Knowledge::up_to) `knowledge` goes: a horizon beyond
+    /// what we may claim could never be reached by a peer.
     pub purged: Knowledge,
     /// The clock: no version in the snapshot is later.
     pub clock: ChangeTime,
+    /// What the business day that was asked about came to in the snapshot.
+    pub day: Vec<DayTotals>,
+}
+
+/// What a position is to tell besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackRequest {
+    /// A business day, and the tables that its close counts.
+    pub day: Option<(BusinessDay, Vec<DayTable>)>,
 }
 
 /// What is known of the peer that a pack is for.
@@ -76,9 +88,27 @@ pub struct PackPlan {
     /// What the backup builds on: what the peer said that it knows. Rows that it knows are left out, so that an increment is
     /// of use only to one that still holds all of this.
     pub acknowledged: Knowledge,
+    /// Which rows the peer gets, where filters keep some back.
+    pub scope: Option<ScopedPeer>,
+}
+
+/// A peer that does not get all rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedPeer {
+    /// The peer.
+    pub peer: ServerId,
+    /// Which rows it gets.
+    pub scope: PeerScope,
 }
 
 impl PackPlan {
+    /// The same plan for a peer that filters keep rows from.
+    #[must_use]
+    pub fn scoped(mut self, peer: ServerId, scope: PeerScope) -> Self {
+        self.scope = (!scope.is_whole()).then_some(ScopedPeer { peer, scope });
+        self
+    }
+
     /// Whether a row of that version goes into the backup. A change that the peer knows by the dot of a life before goes all
     /// the same: the peer may hold it, and then has to learn of the other dot.
     #[must_use]
@@ -104,6 +134,7 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
             selection: Selection::Full,
             covers: position.knowledge.clone(),
             acknowledged: known.clone(),
+            scope: None,
         };
     }
     let own = &position.own.server;
@@ -122,34 +153,27 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
         selection: Selection::Above(floors),
         covers: position.knowledge.only(|life| audience.gets(own, life)),
         acknowledged: known.clone(),
+        scope: None,
     }
 }
 
-/// What a peer said that it holds, and whether it passes on what others made.
+/// What a peer said that it holds, and whether all has come here since that it had in hand then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// The peer.
-    pub peer: ServerId,
     /// What it said that it holds.
     pub knowledge: Knowledge,
-    /// Whether it relays to us.
-    pub relays: bool,
+    /// Whether everything was applied here that it had sealed for us when it said so. What it seals later it seals with
+    /// all of `knowledge` in mind.
+    pub caught_up: bool,
 }
 
-/// The dots whose tombstones may go: every peer has them, and we have all that each peer had when it said so, for a row
-/// that lost against a tombstone there may still be on its way here. Nothing may go where any peer has not answered yet.
+/// The dots whose tombstones may go: every peer has them, and nothing is on its way here that a peer sealed before it had
+/// them, for a row that lost against a tombstone there may be in it. Nothing may go where any peer has not answered yet. `own` is
+/// what we may claim ([`Position::knowledge`]), which is less than what we hold where rows are held.
 #[must_use]
 pub fn purgeable(own: &Knowledge, peers: &[Acknowledgement]) -> Knowledge {
-    let caught_up = |peer: &Acknowledgement| {
-        let sent_to_us = peer.knowledge.only(|life| peer.relays || life.server == peer.peer);
-        sent_to_us.is_within(own)
-    };
-    if peers.is_empty() || !peers.iter().all(caught_up) {
+    if peers.is_empty() || !peers.iter().all(|peer| peer.caught_up) {
         return Knowledge::new();
     }
-    let everywhere = |(life, held): (&Life, Generation)| {
-        let least = peers.iter().map(|peer| peer.knowledge.generation(life)).min().flatten()?;
-        Some((life.clone(), least.min(held)))
-    };
-    own.iter().filter_map(everywhere).collect()
+    peers.iter().fold(own.clone(), |everywhere, peer| everywhere.up_to(&peer.knowledge))
 }

@@ -22,7 +22,12 @@ fn explore() {
     for seed in start..start + cases {
         match judge::run(seed, Rules::all()) {
             Ok(t) => tally.add(&t),
-            Err(e) => { failed += 1; if failed < 12 { println!("{e}"); } }
+            Err(e) => {
+                failed += 1;
+                if failed < 12 {
+                    println!("{e}");
+                }
+            }
         }
     }
     println!("{failed} failed; {tally:?}");
@@ -31,5 +36,7 @@ fn explore() {
 #[test]
 fn tell() {
     let get = |name: &str| std::env::var(name).map_or(0, |v| v.parse().unwrap());
-    for line in judge::story(get("SEED"), Rules::all(), get("KEY") as usize) { println!("{line}"); }
+    for line in judge::story(get("SEED"), Rules::all(), get("KEY") as usize) {
+        println!("{line}");
+    }
 }

@@ -38,11 +38,16 @@ impl Ledger {
         }
         if backup.full {
             self.gone.join(&backup.gone);
-            for key in (0..KEYS).filter(|key| backup.rows.iter().all(|sent| sent.key != *key)) {
+            let is_said =
+                |key: &usize| backup.rows.iter().any(|sent| sent.key == *key) || backup.unsaid.contains(key);
+            for key in (0..KEYS).filter(|key| !is_said(key)) {
                 self.receive_nothing(key, &parties, site, record);
             }
             if site.rules.hold(Rule::Horizon) {
                 self.purged.join(&backup.purged);
+                if !backup.purged.is_empty() {
+                    self.forgotten = self.forgotten.max(backup.clock);
+                }
             }
         }
         self.knowledge.join(&backup.covers);
@@ -115,12 +120,14 @@ impl Ledger {
 
     /// What the merge sees of the row here.
     fn local(&self, key: usize, incoming: Image, rules: Rules, parties: &Parties) -> LocalRow {
-        let mut local = self.rows[key].beside(Some(incoming));
+        let mut local = self.rows[key].beside(Some(incoming), self.forgotten);
         if let Some(pending) = local.pending.as_mut().filter(|_| !rules.hold(Rule::PendingUnknown)) {
             // As if the sender held the change.
-            pending.was = parties.theirs.iter().next().map(|(life, held)| {
-                branchline_core::version::Dot::new(life.clone(), held)
-            });
+            pending.was = parties
+                .theirs
+                .iter()
+                .next()
+                .map(|(life, held)| branchline_core::version::Dot::new(life.clone(), held));
         }
         local
     }
@@ -128,11 +135,18 @@ impl Ledger {
     /// Does what was decided for a row that came in.
     fn settle(&mut self, key: usize, verdict: Verdict, incoming: Held, site: &Site<'_>, record: &mut Record) {
         record.tell(key, || {
-            let (own, before, knowledge) = (&self.own, self.rows[key].told(), told_knowledge(&self.knowledge));
-            format!("{own} {knowledge} has {before}, gets {} {}: {verdict:?}", incoming.image.told(), told(&incoming.version))
+            let (own, before, knowledge) =
+                (&self.own, self.rows[key].told(), told_knowledge(&self.knowledge));
+            format!(
+                "{own} {knowledge} has {before}, gets {} {}: {verdict:?}",
+                incoming.image.told(),
+                told(&incoming.version)
+            )
         });
         let verdict = match verdict {
-            Verdict::TakeAsOurs if self.rows[key].image.is_some() && !site.rules.hold(Rule::BaseCountsAsNew) => {
+            Verdict::TakeAsOurs
+                if self.rows[key].image.is_some() && !site.rules.hold(Rule::BaseCountsAsNew) =>
+            {
                 Verdict::Keep
             }
             verdict => verdict,
@@ -168,23 +182,18 @@ impl Ledger {
     }
 
     /// Does what is decided for what is here and a full backup lacks.
-    fn receive_nothing(
-        &mut self,
-        key: usize,
-        parties: &Parties,
-        site: &Site<'_>,
-        record: &mut Record,
-    ) {
+    fn receive_nothing(&mut self, key: usize, parties: &Parties, site: &Site<'_>, record: &mut Record) {
         let base = &self.bases[table_of(key)];
         if let Some(held) = self.held[key].as_mut().filter(|_| site.rules.hold(Rule::HeldRemoved)) {
-            let local = LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
+            let local =
+                LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
             if decide_absent(&local, base, parties) == Absence::Remove {
                 // What is held from now on is its deletion.
                 held.image.value = None;
                 held.theirs.join(&parties.theirs);
             }
         }
-        let mut local = self.rows[key].beside(None);
+        let mut local = self.rows[key].beside(None, self.forgotten);
         if !site.rules.hold(Rule::PendingUnknown) && local.pending.is_some() {
             return;
         }

@@ -78,7 +78,10 @@ fn all_equal(world: &World) -> Result<(), String> {
         for key in 0..KEYS {
             let seen = |row: Option<(Image, u64)>| row.map(|(image, time)| (image.value, time));
             if seen(first[key]) != seen(other[key]) {
-                return Err(format!("S0 and S{server} differ in key {key}: {:?}, {:?}", first[key], other[key]));
+                return Err(format!(
+                    "S0 and S{server} differ in key {key}: {:?}, {:?}",
+                    first[key], other[key]
+                ));
             }
         }
     }
@@ -99,7 +102,9 @@ fn nothing_lost(world: &World) -> Result<(), String> {
         let fine = match write.value {
             Some(_) => there.is_some_and(|image| image.value == write.value),
             // Where rows counted as new, a deletion whose tombstone was gone may have been overruled.
-            None => there.is_none() || world.record.tally.taken_as_ours + world.record.tally.counted_as_new > 0,
+            None => {
+                there.is_none() || world.record.tally.taken_as_ours + world.record.tally.counted_as_new > 0
+            }
         };
         if !fine {
             return Err(format!("write {mark} of key {} ({:?}) is lost: {there:?}", write.key, write.value));
