@@ -38,6 +38,8 @@ impl Ledger {
         }
         if backup.full {
             self.gone.join(&backup.gone);
+            let unsaid = backup.unsaid.iter().filter(|key| self.rows[**key].image.is_some());
+            record.tally.unsaid += u64::try_from(unsaid.count()).unwrap();
             let is_said =
                 |key: &usize| backup.rows.iter().any(|sent| sent.key == *key) || backup.unsaid.contains(key);
             for key in (0..KEYS).filter(|key| !is_said(key)) {

@@ -88,7 +88,7 @@ impl Row {
 
     /// The time that a change of it is stamped with.
     fn stamped(&self, change: &Pending, forgotten: ChangeTime) -> ChangeTime {
-        stamp_time(change.time, self.version.as_ref(), forgotten)
+        stamp_time(change.time, change.was.as_ref(), self.version.as_ref(), forgotten)
     }
 
     /// As the merge sees it, beside what comes in.
