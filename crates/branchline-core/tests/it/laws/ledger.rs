@@ -268,9 +268,10 @@ impl Ledger {
     pub(super) fn begin_life(&mut self, remembered: &RememberedLife, rules: Rules) {
         let found = FoundLife { life: self.own.clone(), generation: self.generation, clock: self.clock };
         let new = begin_life(&found, remembered);
-        if rules.hold(Rule::CarriedBefore) {
-            for pending in self.rows.iter_mut().filter_map(|row| row.pending.as_mut()) {
-                pending.was = pending.was.take().or_else(|| new.carried.clone());
+        if let Some(carried) = new.carried {
+            let pending = self.rows.iter_mut().filter_map(|row| row.pending.as_mut());
+            for pending in pending.filter(|pending| pending.was.is_none() && pending.time <= carried.until) {
+                pending.was = Some(carried.by.clone());
             }
         }
         if rules.hold(Rule::Epoch) {

@@ -48,6 +48,14 @@ pub(super) struct Pair {
     pub(super) starts_full: bool,
 }
 
+/// The last pack of a life.
+#[derive(Debug, Clone, Copy, Default)]
+struct Packed {
+    generation: Generation,
+    /// The wall clock then.
+    at: ChangeTime,
+}
+
 /// The server.
 #[derive(Debug)]
 pub(super) struct Server {
@@ -62,8 +70,10 @@ pub(super) struct Server {
     pub(super) pairs: BTreeMap<usize, Pair>,
     /// Its epoch, the last that there was.
     pub(super) epoch: Epoch,
-    /// Of each epoch, the last generation that was packed.
-    packed: BTreeMap<Epoch, Generation>,
+    /// The database was restored, and its new life has not begun.
+    pub(super) is_rewound: bool,
+    /// Of each epoch, the last pack.
+    packed: BTreeMap<Epoch, Packed>,
     /// The clock at the last pack.
     clock: ChangeTime,
 }
@@ -81,6 +91,7 @@ impl Server {
             open: Vec::new(),
             obstacles: [false; KEYS],
             pairs: BTreeMap::new(),
+            is_rewound: false,
             packed: BTreeMap::new(),
             clock: ChangeTime::default(),
         }
@@ -116,13 +127,14 @@ impl Server {
     }
 
     /// One sealed backup a peer that it has not acknowledged: made once, sent as often as need be.
-    pub(super) fn pack(&mut self, peer: usize, wanted_full: bool, rules: Rules) -> Rc<Backup> {
+    pub(super) fn pack(&mut self, peer: usize, wanted_full: bool, now: u64, rules: Rules) -> Rc<Backup> {
         if let Some(sealed) = &self.pairs[&peer].sealed {
             return Rc::clone(sealed);
         }
+        let wall = self.wall(now);
         let position = self.ledger.take_position(rules);
         let packed = self.packed.entry(position.own.epoch).or_default();
-        *packed = position.generation.max(*packed);
+        *packed = Packed { generation: position.generation.max(packed.generation), at: wall };
         self.clock = self.clock.max(position.clock);
         let pair = self.pairs.get_mut(&peer).unwrap();
         let relay = self.relay || !pair.owed.is_within(&pair.acknowledged);
@@ -238,13 +250,22 @@ impl Server {
         self.ledger.purge(&purgeable(&self.ledger.told_knowledge(), &peers), record);
     }
 
-    /// The database is restored from a copy. Open transactions of the shop's are gone with the old one.
-    pub(super) fn restore(&mut self, copy: &Ledger, rules: Rules) {
+    /// The database is restored from a copy. Open transactions of the shop's are gone with the old one. The shop goes on
+    /// writing at once; nothing is packed or applied before the new life begins.
+    pub(super) fn restore(&mut self, copy: &Ledger) {
         self.ledger = copy.clone();
         self.open.clear();
-        let packed = self.packed.get(&copy.own.epoch).copied().unwrap_or_default();
-        let remembered = RememberedLife { epoch: self.epoch, packed, clock: self.clock };
+        self.is_rewound = true;
+    }
+
+    /// Somebody has said that the restored database is the one that goes on.
+    pub(super) fn begin_life(&mut self, marks_carried: bool, rules: Rules) {
+        let packed = self.packed.get(&self.ledger.own.epoch).copied().unwrap_or_default();
+        let packed_at = if marks_carried { packed.at } else { ChangeTime::default() };
+        let remembered =
+            RememberedLife { epoch: self.epoch, packed: packed.generation, packed_at, clock: self.clock };
         self.ledger.begin_life(&remembered, rules);
+        self.is_rewound = false;
         // Even where the rule of the new epoch is left out, each pair starts anew.
         self.epoch = self.epoch.next();
     }

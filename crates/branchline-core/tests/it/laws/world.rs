@@ -45,6 +45,8 @@ pub(super) struct Climate {
     /// Several writes may make the same image.
     pub(super) equal_images: bool,
     pub(super) steps: usize,
+    /// A new life marks the changes that the life before has carried; clocks never step back then.
+    pub(super) marks_carried: bool,
     /// How many keys are written.
     pub(super) keys: usize,
     /// How often, in a thousand steps, a database is restored where that happens at all.
@@ -65,6 +67,7 @@ impl Climate {
             anew_by_full: dice.permille(300),
             equal_images: dice.permille(200),
             steps: 20 + dice.below(130),
+            marks_carried: dice.permille(500),
             keys: 1 + dice.below(KEYS),
             restores_permille: *dice.pick(&[10, 20, 40]),
         }
@@ -319,6 +322,10 @@ impl World {
             return;
         }
         let (from, to) = *self.dice.pick(&directed);
+        if [from, to].iter().any(|server| self.servers[*server].is_rewound) && self.dice.permille(600) {
+            // Nobody has said yet that the restored database goes on.
+            return;
+        }
         let wanted_full = self.dice.permille(30);
         let lost = self.dice.permille(300);
         let receipt_lost = self.dice.permille(300);
@@ -334,8 +341,11 @@ impl World {
         lost: bool,
         receipt_lost: bool,
     ) -> Rc<Backup> {
+        for server in [from, to] {
+            self.begin_life(server);
+        }
         self.meet(from, to);
-        let backup = self.servers[from].pack(to, wanted_full, self.rules);
+        let backup = self.servers[from].pack(to, wanted_full, self.now, self.rules);
         self.files.push(Rc::clone(&backup));
         self.record.tell_all(|key| {
             let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
@@ -362,7 +372,16 @@ impl World {
         }
     }
 
+    fn begin_life(&mut self, server: usize) {
+        if self.servers[server].is_rewound {
+            self.servers[server].begin_life(self.climate.marks_carried, self.rules);
+        }
+    }
+
     fn deliver(&mut self, backup: &Backup) -> Option<Rc<Receipt>> {
+        if self.servers[backup.target].is_rewound {
+            return None;
+        }
         let guard = self.climate.guard;
         self.servers[backup.target].receive(backup, guard, self.now, self.rules, &mut self.record)
     }
@@ -380,6 +399,9 @@ impl World {
     }
 
     pub(super) fn purge(&mut self, server: usize) {
+        if self.servers[server].is_rewound {
+            return;
+        }
         self.servers[server].purge(self.rules, &mut self.record);
     }
 
@@ -398,7 +420,11 @@ impl World {
                 format!("S{server} is restored: {rows:?}, {known:?}")
             });
         }
-        self.servers[*server].restore(ledger, self.rules);
+        self.servers[*server].restore(ledger);
+        if !self.climate.marks_carried && self.dice.permille(300) {
+            // The clock of a machine that was rebuilt may be anything.
+            self.servers[*server].skew = *self.dice.pick(&[0, -30, -400, 50]);
+        }
     }
 
     /// Whether a table of a server has rows: used by nobody but the judge.
