@@ -20,6 +20,8 @@ mod snapshot;
 mod table_reader;
 mod text;
 
+use std::sync::Arc;
+
 use branchline_core::id::{BackupId, ServerId};
 use branchline_core::ports::{
     AppliedRecord, Apply, ApplyRequest, BoxFuture, Capture, Database, DatabaseError, Ledger, Snapshot,
@@ -36,7 +38,7 @@ use snapshot::PostgresSnapshot;
 /// One PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresDatabase {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
 }
 
 impl PostgresDatabase {
@@ -47,7 +49,7 @@ impl PostgresDatabase {
     pub async fn connect(url: &str) -> Result<Self, DatabaseError> {
         let target = Target::parse(url)?;
         Session::open(&target).await?.close().await;
-        Ok(Self { sessions: Sessions::new(target) })
+        Ok(Self { sessions: Arc::new(Sessions::new(target)) })
     }
 }
 
@@ -71,8 +73,8 @@ impl Database for PostgresDatabase {
 
     fn begin_apply(&self, request: ApplyRequest) -> BoxFuture<'_, Result<Box<dyn Apply>, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
-            let apply: Box<dyn Apply> = Box::new(PostgresApply::begin(session, request).await?);
+            let apply = PostgresApply::begin(Arc::clone(&self.sessions), request).await?;
+            let apply: Box<dyn Apply> = Box::new(apply);
             Ok(apply)
         })
     }

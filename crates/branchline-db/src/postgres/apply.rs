@@ -16,20 +16,30 @@
 //! this session gives way to the shop's. A merge that lost a lock is tried again from its staged rows, three
 //! times at most.
 
+mod absence;
 mod bulk;
+mod conflicts;
+mod deletions;
+mod facts;
 mod fit;
+mod mark;
 mod merge;
 mod mirror;
 mod native;
 mod sequences;
 mod stage;
+mod standing;
 mod strip;
 mod triggers;
 mod unique_swap;
+mod verdicts;
+mod versions;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use branchline_core::backup::RowBatch;
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{
     Apply, ApplyRequest, BoxFuture, DatabaseError, ForeignKeyCheck, MergeReport, TableMerge,
 };
@@ -39,25 +49,35 @@ use super::error::is_contention;
 use super::ledger;
 use super::schema::{Catalogue, Relation};
 use super::session::Session;
+use super::sessions::{Fingerprint, Sessions};
 use crate::stages::Stages;
 use bulk::Bulk;
 use stage::Staging;
+use standing::Standing;
 use triggers::Triggers;
+use unique_swap::Leaving;
 
 /// How often a merge is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
 
+/// Says to our triggers that what this transaction writes itself is no change made here.
+const APPLYING: &str = "SET LOCAL branchline.applying = 'on'";
+
 /// A session that applies one backup.
 #[derive(Debug)]
 pub(crate) struct PostgresApply {
+    sessions: Arc<Sessions>,
     session: Session,
     request: ApplyRequest,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
+    fingerprint: Fingerprint,
     tables: Vec<Target>,
     staging: Staging,
     bulk: Bulk,
     stages: Stages,
     locked_since: Option<Instant>,
+    /// How we stand to the backup, once it is our turn and where versions decide.
+    standing: Option<Standing>,
 }
 
 /// One table of the backup, at this database.
@@ -71,6 +91,12 @@ pub(crate) struct Target {
     pub(crate) load: Load,
     /// Rows that the backup says it has.
     pub(crate) rows: u64,
+    /// Deletions that it says it has.
+    pub(crate) deletions: u64,
+    /// Whether any of its rows has a version of its own.
+    pub(crate) versioned: bool,
+    /// Whether rows are staged with what they say of themselves ([`mark`]).
+    pub(crate) marked: bool,
 }
 
 /// Where the rows of a table are copied to.
@@ -101,21 +127,60 @@ impl Target {
 }
 
 impl PostgresApply {
-    pub(crate) async fn begin(session: Session, request: ApplyRequest) -> Result<Self, DatabaseError> {
+    pub(crate) async fn begin(sessions: Arc<Sessions>, request: ApplyRequest) -> Result<Self, DatabaseError> {
+        let session = sessions.take().await?;
         session.check_writable().await?;
         ledger::ensure(&session).await?;
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         session.yield_to_others().await?;
         session.commit_durably().await?;
-        let catalogue = Catalogue::read(&session).await?;
+        let (fingerprint, catalogue) = sessions.catalogue(&session).await?;
         let mut tables = fit::targets(&catalogue, &request)?;
         fit::check_rights(&session, &tables, request.mirror).await?;
         let mut locked_since = None;
-        let bulk = bulk::prepare(&session, &mut tables, &mut locked_since).await?;
+        let mut standing = None;
+        if request.context.is_some() {
+            session.run(APPLYING).await?;
+            // What is filled directly must be decided before it is staged.
+            if tables.iter().any(bulk::is_large) {
+                ledger::hold(&session).await?;
+                standing = Standing::read(&session, &request, &tables).await?;
+            }
+        }
+        let suits = Self::directly(&session, &request, standing.as_ref()).await?;
+        let bulk = bulk::prepare(&session, &mut tables, &suits, &mut locked_since).await?;
         stage::create(&session, &tables).await?;
         let staging = Staging::new(&tables, &request);
         let stages = Stages::start();
-        Ok(Self { session, request, catalogue, tables, staging, bulk, stages, locked_since })
+        Ok(Self {
+            sessions,
+            session,
+            request,
+            catalogue,
+            fingerprint,
+            tables,
+            staging,
+            bulk,
+            stages,
+            locked_since,
+            standing,
+        })
+    }
+
+    /// Which tables may be filled directly, as far as versions go.
+    async fn directly(
+        session: &Session,
+        request: &ApplyRequest,
+        standing: Option<&Standing>,
+    ) -> Result<Vec<bool>, DatabaseError> {
+        let mut suits = Vec::with_capacity(request.tables.len());
+        for (place, summary) in request.tables.iter().enumerate() {
+            suits.push(match standing {
+                Some(standing) => standing.takes_all(session, place, summary).await?,
+                None => summary.deletions == 0,
+            });
+        }
+        Ok(suits)
     }
 
     async fn merge_all(&mut self) -> Result<MergeReport, DatabaseError> {
@@ -127,6 +192,7 @@ impl PostgresApply {
         // Before the merge: triggers of the tables that are merged may look rows up here, or rely on a unique key.
         self.bulk.rebuild_indexes(&self.session).await?;
         self.stages.end("indexes");
+        self.take_turn().await?;
         // tidy: allow(clock): it measures how long locks were held, and decides nothing
         self.locked_since.get_or_insert_with(Instant::now);
         let counts = self.merge_with_retries().await?;
@@ -135,6 +201,7 @@ impl PostgresApply {
         self.session.as_ourselves().await?;
         self.bulk.restore_foreign_keys(&self.session).await?;
         self.stages.end("foreign keys");
+        let knowledge = self.write_ledger().await?;
         sequences::advance(&self.session, &self.tables).await?;
         self.stages.end("sequences");
         let checked_by_join = self.bulk.took_foreign_keys_off();
@@ -143,13 +210,38 @@ impl PostgresApply {
             foreign_keys: if checked_by_join { ForeignKeyCheck::ByJoin } else { ForeignKeyCheck::RowByRow },
             locked_for: self.locked_since.map_or(Duration::ZERO, |since| since.elapsed()),
             stages: self.stages.report(),
-            knowledge: None,
+            knowledge,
             held: Vec::new(),
             released: 0,
         })
     }
 
-    /// Merges from the staged rows; a lock that was lost costs the merge, not the staging.
+    /// Waits until no pack and no other apply is under way, and reads how we stand to the backup.
+    async fn take_turn(&mut self) -> Result<(), DatabaseError> {
+        if self.request.context.is_some() && self.standing.is_none() {
+            ledger::hold(&self.session).await?;
+            self.standing = Standing::read(&self.session, &self.request, &self.tables).await?;
+        }
+        if let Some(standing) = &mut self.standing {
+            standing.number(&self.session, self.staging.lives()).await?;
+        }
+        self.stages.end("turn");
+        Ok(())
+    }
+
+    /// What is left to write once no trigger of the shop's will fire any more; answers all that is held here then.
+    async fn write_ledger(&mut self) -> Result<Option<Knowledge>, DatabaseError> {
+        let Self { session, standing: Some(standing), request, .. } = self else { return Ok(None) };
+        let after = versions::after(standing);
+        versions::clean_log(session, after).await?;
+        absence::write(session, after).await?;
+        let held = versions::join_knowledge(session, standing, request.backup_type).await?;
+        self.stages.end("ledger");
+        Ok(Some(held))
+    }
+
+    /// Merges from the staged rows; a lock that was lost costs the merge, not the staging. So does a row that somebody
+    /// else put in between our look and our insert.
     async fn merge_with_retries(&mut self) -> Result<Vec<TableMerge>, DatabaseError> {
         let mut attempt = 1;
         loop {
@@ -162,7 +254,12 @@ impl PostgresApply {
                 }
                 Err(failed) => failed,
             };
-            if !matches!(failed, DatabaseError::Busy { .. }) || attempt == ATTEMPTS_MAX {
+            let may_pass = match failed {
+                DatabaseError::Busy { .. } => true,
+                DatabaseError::Unique { .. } => self.standing.is_some(),
+                _ => false,
+            };
+            if !may_pass || attempt == ATTEMPTS_MAX {
                 return Err(failed);
             }
             self.session.run("ROLLBACK TO SAVEPOINT merge; RELEASE SAVEPOINT merge").await?;
@@ -172,12 +269,17 @@ impl PostgresApply {
     }
 
     async fn merge_once(&mut self) -> Result<Vec<TableMerge>, DatabaseError> {
-        let Self { session, tables, bulk, stages, request, catalogue, staging, .. } = self;
-        fit::hold_definitions(session, tables).await?;
+        let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, .. } = self;
+        fit::hold_definitions(session, tables, fingerprint).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
         let mut counts: Vec<TableMerge> =
             (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
+        let mut standing = self.standing.clone();
+        let leaving =
+            decide(session, request, catalogue, tables, staging, standing.as_mut(), &mut counts).await?;
+        stages.end("decide");
+        let staged_deletions = deletions::count(session, &leaving, tables, &mut counts).await?;
         let groups = parents_first(
             tables.iter().filter(|target| target.staged().is_some()).map(|target| &target.table),
         );
@@ -185,11 +287,18 @@ impl PostgresApply {
         let triggers = Triggers::read(session, &oids).await?;
         for group in &groups {
             let members = merge::members(tables, group);
-            unique_swap::park(session, &members, request.mirror, &mut counts).await?;
+            unique_swap::park(session, &members, &leaving, &mut counts).await?;
             merge::group(session, &members, &triggers, &mut counts).await?;
         }
+        for group in groups.iter().rev() {
+            let members = merge::members(tables, group);
+            deletions::remove(session, &members, &leaving, &staged_deletions, &mut counts).await?;
+        }
+        if standing.is_some() {
+            versions::write(session).await?;
+        }
         stages.end("merge");
-        if request.mirror {
+        if request.mirror && standing.is_none() {
             mirror::check(session, catalogue, tables).await?;
             for group in groups.iter().rev() {
                 mirror::remove(session, &merge::members(tables, group), &mut counts).await?;
@@ -198,6 +307,40 @@ impl PostgresApply {
         }
         Ok(counts)
     }
+}
+
+/// Decides what of the stage goes in, where versions decide; answers which rows of each table go away.
+async fn decide(
+    session: &Session,
+    request: &ApplyRequest,
+    catalogue: &Catalogue,
+    tables: &[Target],
+    staging: &Staging,
+    standing: Option<&mut Standing>,
+    counts: &mut [TableMerge],
+) -> Result<Vec<Leaving>, DatabaseError> {
+    let Some(standing) = standing else {
+        let leaving = deletions::list_staged(session, tables, |_| false).await?;
+        // A mirror removes what the stage does not hold, deletions of the backup among it.
+        return Ok(if request.mirror { vec![Leaving::Absent; tables.len()] } else { leaving });
+    };
+    if request.mirror {
+        mirror::check(session, catalogue, tables).await?;
+    }
+    let empty = versions::empty_tables(session, tables).await?;
+    versions::adopt_bases(session, standing, &empty).await?;
+    let lives = standing.number(session, staging.lives()).await?;
+    let subjects = facts::subjects(standing, tables);
+    facts::gather(session, standing, &subjects, &lives).await?;
+    let decided = verdicts::decide_all(session, standing, counts).await?;
+    if decided.conflicts > 0 {
+        conflicts::record(session, request, &subjects).await?;
+    }
+    verdicts::drop_losers(session, &subjects).await?;
+    let is_whole = |place: usize| subjects.iter().any(|subject| subject.place == place && subject.watched.is_whole);
+    let leaving = deletions::list_staged(session, tables, is_whole).await?;
+    absence::list_removals(session, standing, &subjects, request.mirror).await?;
+    Ok(leaving)
 }
 
 impl Apply for PostgresApply {
@@ -219,9 +362,9 @@ impl Apply for PostgresApply {
 
     fn commit(self: Box<Self>) -> BoxFuture<'static, Result<(), DatabaseError>> {
         Box::pin(async move {
-            let Self { session, .. } = *self;
+            let Self { sessions, session, .. } = *self;
             session.run("COMMIT").await?;
-            session.close().await;
+            sessions.keep(session).await;
             Ok(())
         })
     }

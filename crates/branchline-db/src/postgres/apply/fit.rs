@@ -9,6 +9,7 @@ use super::{Load, Target};
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
+use crate::postgres::sessions::Fingerprint;
 
 /// The tables of a request, fitted; all are to be staged as yet.
 pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<Vec<Target>, DatabaseError> {
@@ -23,6 +24,9 @@ pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<V
             places: scope.places,
             load: Load::Staged(format!("pg_temp.branchline_stage_{place}")),
             rows: summary.rows,
+            deletions: summary.deletions,
+            versioned: summary.versioned,
+            marked: request.context.is_some(),
         })
     };
     request.tables.iter().enumerate().map(target).collect()
@@ -30,7 +34,11 @@ pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<V
 
 /// Keeps the staged tables' definitions as they are until the commit, and refuses where one was changed since the
 /// backup was fitted into it. The locks are those that the merge takes anyway, all of them in the order of names.
-pub(crate) async fn hold_definitions(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+pub(crate) async fn hold_definitions(
+    session: &Session,
+    tables: &[Target],
+    fitted: &Fingerprint,
+) -> Result<(), DatabaseError> {
     let mut staged: Vec<&Target> = tables.iter().filter(|target| target.staged().is_some()).collect();
     if staged.is_empty() {
         return Ok(());
@@ -43,6 +51,9 @@ pub(crate) async fn hold_definitions(session: &Session, tables: &[Target]) -> Re
             Some(state) if *state == SqlState::UNDEFINED_TABLE => Err(changed(staged[0])),
             _ => Err(session.fault(&error)),
         };
+    }
+    if Fingerprint::read(session).await? == *fitted {
+        return Ok(());
     }
     let catalogue = Catalogue::read(session).await?;
     for target in staged {
