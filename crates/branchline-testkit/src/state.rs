@@ -6,11 +6,13 @@
 mod invitations;
 mod outbox;
 mod registry;
+mod schedule;
 mod uploads;
 
 pub use invitations::*;
 pub use outbox::*;
 pub use registry::*;
+pub use schedule::*;
 pub use uploads::*;
 
 use std::sync::Arc;
@@ -59,6 +61,7 @@ macro_rules! state_store_suite {
             an_upload_reads_back_and_is_replaced
             the_newest_receipts_come_first
             a_chain_outlives_its_peer
+            what_is_remembered_of_an_entry_of_the_schedule_reads_back
         );
     };
     (@each $fresh:path; $($claim:ident)+) => {

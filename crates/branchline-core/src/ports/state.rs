@@ -1,4 +1,4 @@
-//! The server's own memory: registry, invitations, outbox, inbox, receipts.
+//! The server's own memory: registry, invitations, outbox, inbox, receipts, schedule.
 //!
 //! All writes of one call are one transaction, lasting on disk when it answers. Work is claimed by lease and
 //! never by a lock held across a send: a claim that is not renewed is free again when its time is over.
@@ -13,6 +13,7 @@ use crate::code::{Code, Explain};
 use crate::digest::Digest;
 use crate::id::{BackupId, Sequence, ServerId};
 use crate::peer::{Activity, Peer};
+use crate::schedule::{ScheduleName, ScheduleRecord};
 
 /// The server's own memory.
 pub trait StateStore: Send + Sync {
@@ -63,6 +64,10 @@ pub enum StateWrite {
     RemoveInbox { peer: ServerId, backup: BackupId },
     /// A receipt, made here or received.
     PutReceipt(ReceiptRecord),
+    /// What is remembered of an entry of the schedule.
+    PutSchedule(ScheduleRecord),
+    /// Forgets an entry of the schedule; one that is not remembered is forgotten already.
+    RemoveSchedule(ScheduleName),
     /// The last place in the chain to a peer that was used, and the digest of its metadata.
     PutChain { peer: ServerId, sequence: Sequence, metadata: Digest },
 }
@@ -84,6 +89,7 @@ pub enum StateRead {
     Receipts { newest: u32 },
     Receipt(BackupId),
     Chain(ServerId),
+    Schedule,
 }
 
 /// An answer of the state.
@@ -101,6 +107,7 @@ pub enum StateReply {
     Receipts(Vec<ReceiptRecord>),
     Receipt(Option<ReceiptRecord>),
     Chain(Option<(Sequence, Digest)>),
+    Schedule(Vec<ScheduleRecord>),
 }
 
 /// An invitation that was printed here. The secret itself is not kept.

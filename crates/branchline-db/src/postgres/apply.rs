@@ -213,6 +213,7 @@ impl PostgresApply {
             knowledge,
             held: Vec::new(),
             released: 0,
+            day: Vec::new(),
         })
     }
 

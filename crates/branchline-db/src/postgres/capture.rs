@@ -20,6 +20,7 @@ mod stamp;
 mod triggers;
 
 use branchline_core::id::Generation;
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::{
     Amendment, AttachReport, AttachRequest, BoxFuture, Capture, CaptureState, Changes, DatabaseError,
 };
@@ -76,7 +77,7 @@ impl Capture for PostgresDatabase {
         })
     }
 
-    fn pack(&self) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
+    fn pack(&self, _request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
         Box::pin(async move {
             let taken = stamp::take(&self.sessions).await?;
             let changes: Box<dyn Changes> = Box::new(PostgresChanges::of(taken));

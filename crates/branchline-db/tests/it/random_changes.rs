@@ -10,6 +10,7 @@
 
 mod statements;
 
+use branchline_core::pack::PackRequest;
 use branchline_testkit::database::capturing::{TestServer, assert_quiet, deliver, send, settle};
 use branchline_testkit::database::{Engine, Fixture, Shape, TestSession, worked};
 use futures_util::future::join_all;
@@ -130,7 +131,7 @@ async fn pass_on(chain: &mut [TestServer]) {
 async fn cut(chain: &mut [TestServer], mut dice: Dice, mut committed: watch::Receiver<u64>) {
     while wait_for(&mut committed, 1 + dice.below(CUT_AFTER_MAX)).await {
         let target = chain[1].id.clone();
-        let changes = worked(chain[0].capture().pack().await);
+        let changes = worked(chain[0].capture().pack(PackRequest::default()).await);
         if dice.one_in(3) {
             wait_for(&mut committed, 1 + dice.below(20)).await;
         }

@@ -57,7 +57,7 @@ fn toml_list(text: &str) -> Option<Vec<String>> {
 }
 
 fn settable() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| key.form != Form::Number)
+    KEYS.iter().filter(|key| matches!(key.form, Form::Text | Form::List))
 }
 
 fn variable_of(key: &Key) -> String {
