@@ -29,7 +29,7 @@ pub mod packing;
 mod server;
 
 pub use carried::{CarriedBackup, CarriedRow};
-pub use server::{TestServer, assert_quiet, deliver, pair, send, settle};
+pub use server::{TestServer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`](crate::database::Fixture).
 #[macro_export]

@@ -6,7 +6,7 @@ use branchline_core::ports::{Amendment, TableMerge};
 
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Fixture, Shape, worked};
-use super::server::{TestServer, assert_quiet, deliver, pair, send, settle};
+use super::server::{TestServer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Statements that change a row as often as it takes to be the later one, also where the engine's clock tells no
 /// less than milliseconds.
@@ -156,7 +156,7 @@ pub async fn an_old_backup_resurrects_nothing(fixture: &dyn Fixture) {
         let report = hq.apply(&old.clone().again(sequence)).await;
         let merged = old.merged(&report, "products");
         assert_eq!(merged, TableMerge { superseded: 2, ..TableMerge::default() }, "purged: {purge}");
-        assert_eq!(store.hashes().await, hq.hashes().await);
+        assert_same(&store, &hq).await;
     }
     assert_quiet(&mut store, &mut hq).await;
 }
@@ -185,7 +185,7 @@ pub async fn a_deletion_that_comes_before_its_row_stops_it(fixture: &dyn Fixture
     assert_eq!(hub.state().await.tombstones, 1);
     send(&mut maker, &mut hub).await;
     assert_eq!(hub.query("SELECT id FROM products").await, ["2"]);
-    assert_eq!(hub.hashes().await, remover.hashes().await);
+    assert_same(&hub, &remover).await;
     assert_eq!(hub.state().await.tombstones, 1);
 }
 
@@ -210,7 +210,7 @@ pub async fn tombstones_go_by_amendment_alone(fixture: &dyn Fixture) {
     // The peer is not behind what was purged, and so gets an increment.
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("order_items"), backup.lines()), ((0, 1), 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A peer that may lack a tombstone that is gone gets everything: what it has and the backup lacks was deleted where
@@ -275,7 +275,7 @@ pub async fn a_row_that_a_forgotten_deletion_may_be_about_counts_as_new(fixture:
         let (onward, _) = send(&mut hub, target).await;
         let rows = onward.rows_of("products");
         assert_eq!((rows.len(), &rows[0].version.dot.life), (1, &hub.life()), "{}", target.id);
-        assert_eq!(target.hashes().await, hub.hashes().await, "{}", target.id);
+        assert_same(target, &hub).await;
     }
 }
 
