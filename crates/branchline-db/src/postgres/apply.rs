@@ -18,6 +18,7 @@
 
 mod absence;
 mod bulk;
+mod cascades;
 mod conflicts;
 mod deletions;
 mod facts;
@@ -52,6 +53,7 @@ use super::session::Session;
 use super::sessions::{Fingerprint, Sessions};
 use crate::stages::Stages;
 use bulk::Bulk;
+use cascades::{APPLYING, Cascades};
 use stage::Staging;
 use standing::Standing;
 use triggers::Triggers;
@@ -59,9 +61,6 @@ use unique_swap::Leaving;
 
 /// How often a merge is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
-
-/// Says to our triggers that what this transaction writes itself is no change made here.
-const APPLYING: &str = "SET LOCAL branchline.applying = 'on'";
 
 /// A session that applies one backup.
 #[derive(Debug)]
@@ -232,7 +231,9 @@ impl PostgresApply {
 
     /// What is left to write once no trigger of the shop's will fire any more; answers all that is held here then.
     async fn write_ledger(&mut self) -> Result<Option<Knowledge>, DatabaseError> {
-        let Self { session, standing: Some(standing), request, .. } = self else { return Ok(None) };
+        let Self { session, standing: Some(standing), request, .. } = self else {
+            return standing::knowledge_here(&self.session).await;
+        };
         let after = versions::after(standing);
         versions::clean_log(session, after).await?;
         absence::write(session, after).await?;
@@ -286,13 +287,17 @@ impl PostgresApply {
         );
         let oids: Vec<u32> = tables.iter().map(|target| target.relation.oid).collect();
         let triggers = Triggers::read(session, &oids).await?;
+        let followed =
+            if standing.is_some() { cascades::read(session, &oids).await? } else { Cascades::default() };
         for group in &groups {
             let members = merge::members(tables, group);
+            followed.announce(session, &members).await?;
             unique_swap::park(session, &members, &leaving, &mut counts).await?;
             merge::group(session, &members, &triggers, &mut counts).await?;
         }
         for group in groups.iter().rev() {
             let members = merge::members(tables, group);
+            followed.announce(session, &members).await?;
             deletions::remove(session, &members, &leaving, &staged_deletions, &mut counts).await?;
         }
         if standing.is_some() {
@@ -338,7 +343,8 @@ async fn decide(
         conflicts::record(session, request, &subjects).await?;
     }
     verdicts::drop_losers(session, &subjects).await?;
-    let is_whole = |place: usize| subjects.iter().any(|subject| subject.place == place && subject.watched.is_whole);
+    let is_whole =
+        |place: usize| subjects.iter().any(|subject| subject.place == place && subject.watched.is_whole);
     let leaving = deletions::list_staged(session, tables, is_whole).await?;
     absence::list_removals(session, standing, &subjects, request.mirror).await?;
     Ok(leaving)

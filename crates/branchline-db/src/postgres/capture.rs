@@ -36,7 +36,8 @@ use changes::PostgresChanges;
 pub(crate) const KEY_BYTES_MAX: i32 = 2000;
 
 /// Whether the log holds anything. Written so that it needs no look at whether there is a log.
-const HAS_CHANGES: &str = "SELECT EXISTS (SELECT FROM branchline.change) OR EXISTS (SELECT FROM branchline.missed)";
+const HAS_CHANGES: &str =
+    "SELECT EXISTS (SELECT FROM branchline.change) OR EXISTS (SELECT FROM branchline.missed)";
 const HAS_LOG: &str = "SELECT to_regclass('branchline.change') IS NOT NULL";
 
 impl Capture for PostgresDatabase {
@@ -88,11 +89,8 @@ impl Capture for PostgresDatabase {
     fn has_changes(&self) -> BoxFuture<'_, Result<bool, DatabaseError>> {
         Box::pin(async move {
             let session = self.sessions.take().await?;
-            let found = if has_log(&session).await? {
-                session.row(HAS_CHANGES, &[]).await?.get(0)
-            } else {
-                false
-            };
+            let found =
+                if has_log(&session).await? { session.row(HAS_CHANGES, &[]).await?.get(0) } else { false };
             self.sessions.keep(session).await;
             Ok(found)
         })

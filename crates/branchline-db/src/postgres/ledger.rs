@@ -193,7 +193,8 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
         return Err(missing("make the tables of branchline's ledger", grant));
     }
     if tables && !readable {
-        let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA branchline TO {role}");
+        let grant =
+            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA branchline TO {role}");
         return Err(missing("read branchline's ledger", grant));
     }
     if tables && version(session).await? == MIGRATIONS.len() {

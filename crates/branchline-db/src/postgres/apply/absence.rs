@@ -77,8 +77,7 @@ pub(crate) async fn list_removals(
     let removed = "pg_temp.branchline_absent AS a JOIN pg_temp.branchline_absence AS d ON d.class = a.class AND d.verdict IN (0, 3)";
     let (mut lock, mut gone) = (String::new(), String::new());
     for subject in whole {
-        let (place, only, key) =
-            (subject.place, subject.target.relation.only(), &subject.watched.key);
+        let (place, only, key) = (subject.place, subject.target.relation.only(), &subject.watched.key);
         lock.push_str(&format!(
             "SELECT count(*) FROM (
                SELECT FROM {only} AS t JOIN (SELECT a.* FROM {removed} WHERE a.place = {place} AND a.present) AS a ON {}

@@ -117,8 +117,15 @@ impl Writer {
     }
 
     fn forms(&self) -> Vec<Form> {
-        let mut forms =
-            vec![Form::Integer, Form::Text, Form::Boolean, Form::Boolean, Form::Text, Form::Text, Form::Boolean];
+        let mut forms = vec![
+            Form::Integer,
+            Form::Text,
+            Form::Boolean,
+            Form::Boolean,
+            Form::Text,
+            Form::Text,
+            Form::Boolean,
+        ];
         for _ in 0..2 {
             forms.extend(self.columns.iter().map(|column| Form::of(&column.logical_type)));
         }
@@ -127,9 +134,7 @@ impl Writer {
 
     fn line(&self, values: &[Value<'_>]) -> Result<String, DatabaseError> {
         let mut writer = RowWriter::new(&self.summary.name, &self.columns);
-        writer
-            .row(values)
-            .map_err(|error| DatabaseError::Row { table: self.summary.name.clone(), error })?;
+        writer.row(values).map_err(|error| DatabaseError::Row { table: self.summary.name.clone(), error })?;
         let batch = writer.take();
         let line = batch.objects().next().unwrap_or_default();
         Ok(String::from_utf8_lossy(line).into_owned())
@@ -160,7 +165,12 @@ impl Subject<'_> {
     fn conflicts(&self, after: i64) -> String {
         let Self { place, target, stage, .. } = self;
         let column = |alias: &str| {
-            list(target.places.iter().map(|&place| format!("{alias}.{}", target.relation.columns[place].ident)))
+            list(
+                target
+                    .places
+                    .iter()
+                    .map(|&place| format!("{alias}.{}", target.relation.columns[place].ident)),
+            )
         };
         let version = |life: &str, generation: &str, time: &str| {
             format!(

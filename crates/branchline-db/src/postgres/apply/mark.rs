@@ -11,7 +11,8 @@ use branchline_core::version::{Dot, Life};
 use crate::postgres::text::write_number;
 
 /// The columns with their types, in SQL: a row's number, its version, and whether it is a deletion.
-pub(crate) const COLUMNS: &str = "branchline_number int8, branchline_life int4, branchline_generation int8, branchline_time int8,
+pub(crate) const COLUMNS: &str =
+    "branchline_number int8, branchline_life int4, branchline_generation int8, branchline_time int8,
      branchline_was_life int4, branchline_was_generation int8, branchline_deleted bool";
 
 /// The columns' names.

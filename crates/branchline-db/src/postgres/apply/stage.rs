@@ -140,11 +140,7 @@ impl std::fmt::Debug for OpenCopy {
 
 impl Staging {
     pub(crate) fn new(tables: &[Target], request: &ApplyRequest) -> Self {
-        let columns = request
-            .tables
-            .iter()
-            .map(TableColumns::of)
-            .collect();
+        let columns = request.tables.iter().map(TableColumns::of).collect();
         Self { columns, copied: vec![0; tables.len()], open: None, lives: StagedLives::default() }
     }
 

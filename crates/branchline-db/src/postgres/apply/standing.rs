@@ -3,6 +3,7 @@
 //! Read under the ledger lock, so that it holds until the commit. The lives that the backup names get their numbers here.
 
 use branchline_core::backup::{BackupType, TableSummary};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Parties, Verdict, decide};
 use branchline_core::ports::{ApplyRequest, DatabaseError, MergeContext};
 use branchline_core::version::{Life, Version};
@@ -53,8 +54,7 @@ impl Standing {
         let meta = Meta::read(session).await?;
         let Some(own) = meta.own() else { return Ok(None) };
         let mut lives = Lives::read(session).await?;
-        let mut named: Vec<Life> =
-            request.tables.iter().filter_map(|summary| summary.base.clone()).collect();
+        let mut named: Vec<Life> = request.tables.iter().filter_map(|summary| summary.base.clone()).collect();
         for knowledge in [&context.knowledge, &context.covers, &context.purged] {
             named.extend(knowledge.iter().map(|(life, _)| life.clone()));
         }
@@ -95,6 +95,15 @@ impl Standing {
         let verdict = decide(&incoming, &LocalRow::default(), &watched.base, &self.parties);
         Ok(verdict == Verdict::Take && session.row(UNTOUCHED, &[&watched.id]).await?.get::<_, bool>(0))
     }
+}
+
+/// All that is held here, where changes are captured.
+pub(crate) async fn knowledge_here(session: &Session) -> Result<Option<Knowledge>, DatabaseError> {
+    if Meta::read(session).await?.server.is_none() {
+        return Ok(None);
+    }
+    let lives = Lives::read(session).await?;
+    knowledge::held(session, &lives).await.map(Some)
 }
 
 impl Watched {

@@ -26,12 +26,11 @@ const CLASSES: &str = "
 const SET: &str = "
     INSERT INTO pg_temp.branchline_verdict SELECT * FROM unnest($1::text[], $2::int2[])";
 
-/// Rows of each table by their verdicts: those that lose, are in conflict, are deletions that go in, and are staged.
+/// Rows of each table by their verdicts: those that lose, and those in conflict.
 const COUNTS: &str = "
     SELECT f.place,
-           count(*) FILTER (WHERE d.verdict IN (0, 4) AND NOT f.same),
-           count(*) FILTER (WHERE d.verdict IN (3, 4, 5)),
-           count(*) FILTER (WHERE d.verdict IN (0, 1, 4) AND NOT f.same)
+           count(*) FILTER (WHERE d.verdict IN (0, 4) AND (f.deleted OR NOT f.same)),
+           count(*) FILTER (WHERE d.verdict IN (3, 4, 5))
       FROM pg_temp.branchline_fact AS f JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
      GROUP BY f.place";
 
@@ -87,7 +86,7 @@ pub(crate) async fn drop_losers(session: &Session, subjects: &[Subject<'_>]) -> 
             "DELETE FROM {stage} AS s USING pg_temp.branchline_fact AS f
                JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
               WHERE f.place = {place} AND f.number = s.branchline_number
-                AND d.verdict IN (0, 1, 4) AND NOT f.same;\n"
+                AND d.verdict IN (0, 1, 4) AND (f.deleted OR NOT f.same);\n"
         ));
     }
     session.run(&sql).await

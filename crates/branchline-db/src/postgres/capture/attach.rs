@@ -9,7 +9,7 @@ use branchline_core::ports::{AttachReport, AttachRequest, DatabaseError};
 use branchline_core::schema::TableName;
 use branchline_core::version::{ChangeTime, Dot, Life};
 
-use super::identity::{Observed, Partition, Step, Wanted};
+use super::identity::{Kind, Observed, Partition, Step, Wanted};
 use super::triggers;
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::ledger::captured::{self, Captured};
@@ -46,15 +46,15 @@ pub(crate) async fn attach(
     let lives = Lives::read(session).await?;
     let steps = observed.steps(&captured::read(session, &lives).await?);
     check_rights(session, &steps)?;
-    let own = begin(session, request).await?;
-    carry_out(session, steps, &own).await
+    let life = begin(session, request).await?;
+    carry_out(session, steps, &life).await
 }
 
 /// Brings what is installed in step with the catalogue, as far as our rights go.
 pub(crate) async fn keep_in_step(
     session: &Session,
     catalogue: &Catalogue,
-    own: &Life,
+    own: Life,
 ) -> Result<AttachReport, DatabaseError> {
     let left_out = captured::left_out(session).await?;
     let observed = Observed::read(session, catalogue, &left_out).await?;
@@ -68,7 +68,8 @@ pub(crate) async fn keep_in_step(
         // A partition without its trigger is said once: that it is emptied will not be noticed.
         refused.is_empty() || matches!(step, Step::Repartition(..))
     };
-    carry_out(session, steps.into_iter().filter(permitted).collect(), own).await
+    let life = Begun { own, is_new: false };
+    carry_out(session, steps.into_iter().filter(permitted).collect(), &life).await
 }
 
 /// Refuses where our role may not put a trigger on a table, with one GRANT for all of them.
@@ -93,13 +94,21 @@ fn refused(step: &Step) -> Vec<crate::postgres::ident::Qualified> {
     }
 }
 
+/// The life for which tables are captured.
+struct Begun {
+    own: Life,
+    /// Whether nobody can know it yet. Rows of a table that is taken in later count as changes: whoever knows the life
+    /// would believe to have its base.
+    is_new: bool,
+}
+
 /// Begins the life, where none has begun; answers the one that goes on.
-async fn begin(session: &Session, request: &AttachRequest) -> Result<Life, DatabaseError> {
+async fn begin(session: &Session, request: &AttachRequest) -> Result<Begun, DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     ledger::hold(session).await?;
     let meta = Meta::read(session).await?;
-    let own = match meta.own() {
-        Some(own) if own.server == request.server => own,
+    let begun = match meta.own() {
+        Some(own) if own.server == request.server => Begun { own, is_new: false },
         Some(other) => {
             session.run("ROLLBACK").await?;
             return Err(DatabaseError::Attached { server: other.server });
@@ -111,25 +120,21 @@ async fn begin(session: &Session, request: &AttachRequest) -> Result<Life, Datab
             Meta::begin(session, &own, ChangeTime::default()).await?;
             let held = [(own.clone(), Dot::base(own.clone()).generation)].into_iter().collect();
             knowledge::join_held(session, &lives, &held).await?;
-            own
+            Begun { own, is_new: true }
         }
     };
     captured::leave_out(session, &request.except).await?;
     session.run("COMMIT").await?;
-    Ok(own)
+    Ok(begun)
 }
 
-async fn carry_out(
-    session: &Session,
-    steps: Vec<Step>,
-    own: &Life,
-) -> Result<AttachReport, DatabaseError> {
+async fn carry_out(session: &Session, steps: Vec<Step>, life: &Begun) -> Result<AttachReport, DatabaseError> {
     session.yield_to_others().await?;
     for some in steps.chunks(TABLES_AT_ONCE) {
-        match transaction(session, some, own).await {
+        match transaction(session, some, life).await {
             Err(DatabaseError::Busy { .. }) => {
                 for step in some {
-                    patiently(session, step, own).await?;
+                    patiently(session, step, life).await?;
                 }
             }
             other => other?,
@@ -150,10 +155,10 @@ async fn carry_out(
 }
 
 /// One table by itself, tried again where somebody else held it.
-async fn patiently(session: &Session, step: &Step, own: &Life) -> Result<(), DatabaseError> {
+async fn patiently(session: &Session, step: &Step, life: &Begun) -> Result<(), DatabaseError> {
     let mut attempt = 1;
     loop {
-        match transaction(session, std::slice::from_ref(step), own).await {
+        match transaction(session, std::slice::from_ref(step), life).await {
             Err(DatabaseError::Busy { message }) => {
                 if attempt == ATTEMPTS_MAX {
                     let message = format!(
@@ -169,9 +174,9 @@ async fn patiently(session: &Session, step: &Step, own: &Life) -> Result<(), Dat
     }
 }
 
-async fn transaction(session: &Session, steps: &[Step], own: &Life) -> Result<(), DatabaseError> {
+async fn transaction(session: &Session, steps: &[Step], life: &Begun) -> Result<(), DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-    let done = take_steps(session, steps, own).await;
+    let done = take_steps(session, steps, life).await;
     if done.is_err() {
         session.run("ROLLBACK").await?;
         return done;
@@ -179,9 +184,9 @@ async fn transaction(session: &Session, steps: &[Step], own: &Life) -> Result<()
     session.run("COMMIT").await
 }
 
-async fn take_steps(session: &Session, steps: &[Step], own: &Life) -> Result<(), DatabaseError> {
+async fn take_steps(session: &Session, steps: &[Step], life: &Begun) -> Result<(), DatabaseError> {
     ledger::hold(session).await?;
-    let base = Lives::read(session).await?.known(own)?;
+    let base = Lives::read(session).await?.known(&life.own)?;
     let mut sql = String::new();
     // Whatever a function of ours is taken off from comes first: a table that was renamed away gets triggers anew.
     for step in steps {
@@ -190,7 +195,7 @@ async fn take_steps(session: &Session, steps: &[Step], own: &Life) -> Result<(),
         }
     }
     for step in steps {
-        sql.push_str(&step.statements(session, base).await?);
+        sql.push_str(&step.statements(session, base, life.is_new).await?);
     }
     session.run(&sql).await
 }
@@ -208,7 +213,12 @@ impl Step {
     }
 
     /// Writes the ledger, and gives the statements that are left to do.
-    async fn statements(&self, session: &Session, base: i32) -> Result<String, DatabaseError> {
+    async fn statements(
+        &self,
+        session: &Session,
+        base: i32,
+        life_is_new: bool,
+    ) -> Result<String, DatabaseError> {
         match self {
             Self::Add(wanted) => {
                 let (name, key) = (wanted.name.as_str(), wanted.key.names());
@@ -216,7 +226,9 @@ impl Step {
                 let row = session
                     .row(ADD, &[&name, &wanted.relation, &key, &definition, &partitions, &base])
                     .await?;
-                Ok(wanted.install(row.get(0)))
+                let id = row.get(0);
+                let note = wanted.note_all(id, &wanted.only());
+                Ok(wanted.install(id) + if life_is_new { "" } else { &note })
             }
             Self::Mend(known, wanted) => {
                 if known.key != wanted.key.names() {
@@ -277,15 +289,27 @@ impl Wanted {
         let mut sql = String::new();
         for partition in new.into_iter().filter(|partition| partition.permitted) {
             sql.push_str(&triggers::on_truncate(known.id, &partition.name));
-            let (id, key) = (known.id, self.key.text("t"));
-            sql.push_str(&format!(
-                "INSERT INTO branchline.change (table_id, at, key)
-                 SELECT {id}, (extract(epoch FROM clock_timestamp()) * 1000000)::int8, {key} FROM ONLY {} AS t
-                  WHERE NOT EXISTS (SELECT FROM branchline.version AS v WHERE v.table_id = {id} AND v.key = {key})
-                    AND NOT EXISTS (SELECT FROM branchline.change AS c WHERE c.table_id = {id} AND c.key = {key});\n",
-                partition.name
-            ));
+            sql.push_str(&self.note_all(known.id, &format!("ONLY {}", partition.name)));
         }
         Ok(sql)
+    }
+
+    fn only(&self) -> String {
+        match self.kind {
+            Kind::Partitioned => self.qualified.to_string(),
+            Kind::Plain | Kind::Inheriting => format!("ONLY {}", self.qualified),
+        }
+    }
+
+    /// The statement that notes all rows of a relation as changes, but those that are known already.
+    fn note_all(&self, id: i32, only: &str) -> String {
+        let key = self.key.text("t");
+        format!(
+            "INSERT INTO branchline.change (table_id, at, key)
+             SELECT {id}, greatest((extract(epoch FROM clock_timestamp()) * 1000000)::int8, m.clock + 1), {key}
+               FROM {only} AS t CROSS JOIN branchline.meta AS m
+              WHERE NOT EXISTS (SELECT FROM branchline.version AS v WHERE v.table_id = {id} AND v.key = {key})
+                AND NOT EXISTS (SELECT FROM branchline.change AS c WHERE c.table_id = {id} AND c.key = {key});\n"
+        )
     }
 }

@@ -79,7 +79,8 @@ impl PostgresChanges {
         let only_base = !logged.contains(&known.id) && !has_versions;
         let base = plan.takes(&Version::base(known.base.clone()));
         if only_base && base {
-            let stream = reader.copy_out(&copy_statement(relation, &travelling(table, relation), false)).await?;
+            let stream =
+                reader.copy_out(&copy_statement(relation, &travelling(table, relation), false)).await?;
             self.open = Some(TableReader::of(stream, table, None));
             return Ok(());
         }

@@ -150,8 +150,7 @@ impl Observed {
             let permitted = !refused.contains(&relation.oid);
             let kind = kind(relation, &inheriting);
             let (qualified, relation) = (relation.name.clone(), relation.oid);
-            let found =
-                Wanted { name: name.clone(), relation, qualified, key, kind, partitions, permitted };
+            let found = Wanted { name: name.clone(), relation, qualified, key, kind, partitions, permitted };
             wanted.insert(name.clone(), found);
         }
         Ok(Self { wanted, installed })
@@ -164,9 +163,9 @@ impl Observed {
         let named: BTreeSet<&TableName> = captured.iter().map(|known| &known.name).collect();
         for known in captured {
             // By its name first: whoever has the name now is the table. A new name, where nobody else had it.
-            let renamed = |wanted: &&Wanted| wanted.relation == known.relation && !named.contains(&wanted.name);
-            let wanted =
-                self.wanted.get(&known.name).or_else(|| self.wanted.values().find(renamed));
+            let renamed =
+                |wanted: &&Wanted| wanted.relation == known.relation && !named.contains(&wanted.name);
+            let wanted = self.wanted.get(&known.name).or_else(|| self.wanted.values().find(renamed));
             let Some(wanted) = wanted else {
                 steps.push(Step::Remove(known.clone()));
                 continue;
@@ -206,7 +205,9 @@ impl Observed {
         let on_partition = ["branchline_row", triggers::TRUNCATE];
         let before = wanted.partitions.iter().filter(|partition| known.partitions.contains(&partition.oid));
         has(wanted.relation, triggers::names(wanted.kind))
-            && before.filter(|partition| partition.permitted).all(|partition| has(partition.oid, &on_partition))
+            && before
+                .filter(|partition| partition.permitted)
+                .all(|partition| has(partition.oid, &on_partition))
     }
 }
 

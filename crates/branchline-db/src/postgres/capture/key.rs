@@ -89,11 +89,8 @@ impl Key {
     pub(crate) fn is(&self, alias: &str, key: &str) -> String {
         let one = self.columns.len() == 1;
         let part = |(place, column): (usize, &KeyColumn)| {
-            let text = if one {
-                format!("({key})")
-            } else {
-                format!("(({key})::pg_catalog.text[])[{}]", place + 1)
-            };
+            let text =
+                if one { format!("({key})") } else { format!("(({key})::pg_catalog.text[])[{}]", place + 1) };
             let ColumnDetail { ident, stage_type, .. } = &column.detail;
             let value = match &column.detail.collation {
                 Some(collation) => format!("({text} COLLATE {collation})::{stage_type}"),

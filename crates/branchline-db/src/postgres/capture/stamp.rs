@@ -100,10 +100,15 @@ async fn bring_in_step(sessions: &Sessions, session: &Session) -> Result<(), Dat
     if sessions.is_in_step(&fingerprint) {
         return Ok(());
     }
-    let report = attach::keep_in_step(session, &catalogue, &own).await?;
+    let report = attach::keep_in_step(session, &catalogue, own).await?;
     let changed = !(report.added.is_empty() && report.mended.is_empty() && report.removed.is_empty());
     if changed {
-        tracing::info!(added = report.added.len(), mended = report.mended.len(), removed = report.removed.len(), "capture was brought in step with the tables");
+        tracing::info!(
+            added = report.added.len(),
+            mended = report.mended.len(),
+            removed = report.removed.len(),
+            "capture was brought in step with the tables"
+        );
     }
     sessions.set_in_step(Some(fingerprint));
     Ok(())
@@ -119,9 +124,7 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
         let lives = Lives::read(&reader).await?;
         let captured = captured::read(&reader, &lives).await?;
         let (logged, missed) = logged(&reader).await?;
-        let named = |known: &&Captured| {
-            logged.contains(&known.id) && catalogue.syncable(&known.name).is_ok()
-        };
+        let named = |known: &&Captured| logged.contains(&known.id) && catalogue.syncable(&known.name).is_ok();
         let tables: Vec<&Captured> = captured.iter().filter(named).collect();
         let names = tables.iter().map(|known| &known.name);
         if !hold_definitions(&reader, &catalogue, names).await? {
@@ -132,9 +135,11 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
         let mut position = Position {
             generation: meta.generation,
             knowledge: knowledge::passed_on(&reader, &lives).await?,
+            reached: knowledge::held(&reader, &lives).await?,
             purged: knowledge::purged(&reader, &lives).await?,
             clock: meta.clock,
             own,
+            day: Vec::new(),
         };
         if missed || !logged.is_empty() {
             let stamp = Stamp { stamper, lives: &lives, catalogue: &catalogue, tables: &tables };
@@ -195,6 +200,7 @@ impl Stamp<'_> {
         let latest = unsigned(&session.row(LATEST, &[&own, &generation]).await?, 0);
         position.clock = position.clock.max(ChangeTime::from_micros(latest));
         position.knowledge.add(Dot::new(position.own.clone(), position.generation));
+        position.reached.add(Dot::new(position.own.clone(), position.generation));
         session.rows(EMPTY, &[&ids]).await?;
         Meta::advance(session, position.generation, position.clock).await?;
         let own_alone = own_knowledge(&position.own, position.generation);

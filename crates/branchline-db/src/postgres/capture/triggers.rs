@@ -76,7 +76,10 @@ $branchline$;
 }
 
 fn note(id: i32, rest: &str) -> String {
-    format!("    INSERT INTO branchline.change (table_id, at, key) {}\n", rest.replace("{id}", &id.to_string()))
+    format!(
+        "    INSERT INTO branchline.change (table_id, at, key) {}\n",
+        rest.replace("{id}", &id.to_string())
+    )
 }
 
 fn of_statements(id: i32, key: &Key) -> String {

@@ -50,8 +50,9 @@ pub(crate) async fn record(
     let (epoch, sequence) = (signed(request.epoch.value()), signed(request.sequence.value()));
     let (checksum, now) = (request.checksum.to_string(), now.to_string());
     let metadata = request.metadata.to_string();
-    let written =
-        session.execute_raw(RECORD, &[&backup, &source, &epoch, &sequence, &checksum, &receipt, &now, &metadata]).await;
+    let written = session
+        .execute_raw(RECORD, &[&backup, &source, &epoch, &sequence, &checksum, &receipt, &now, &metadata])
+        .await;
     let Err(error) = written else { return Ok(()) };
     let report = error.as_db_error().filter(|report| *report.code() == SqlState::UNIQUE_VIOLATION);
     Err(match report.and_then(|report| report.constraint()) {

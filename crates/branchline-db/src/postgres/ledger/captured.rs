@@ -14,7 +14,8 @@ const READ: &str = "
     SELECT id, name, relation, key_columns, definition, partitions, base, compare_due
       FROM branchline.captured ORDER BY name";
 const SET_BASE: &str = "UPDATE branchline.captured SET base = $2 WHERE id = ANY ($1)";
-const SET_DUE: &str = "UPDATE branchline.captured SET compare_due = $2 WHERE name = ANY ($1) AND compare_due <> $2";
+const SET_DUE: &str =
+    "UPDATE branchline.captured SET compare_due = $2 WHERE name = ANY ($1) AND compare_due <> $2";
 const LEFT_OUT: &str = "SELECT name FROM branchline.left_out";
 const LEAVE_OUT: &str = "
     WITH gone AS (DELETE FROM branchline.left_out WHERE name <> ALL ($1))
@@ -74,7 +75,8 @@ pub(crate) async fn set_due(
 
 /// The tables that the settings leave out.
 pub(crate) async fn left_out(session: &Session) -> Result<Vec<TableName>, DatabaseError> {
-    let name = |row: &tokio_postgres::Row| TableName::new(row.get::<_, &str>(0)).map_err(|_| broken("a name"));
+    let name =
+        |row: &tokio_postgres::Row| TableName::new(row.get::<_, &str>(0)).map_err(|_| broken("a name"));
     session.rows(LEFT_OUT, &[]).await?.iter().map(name).collect()
 }
 

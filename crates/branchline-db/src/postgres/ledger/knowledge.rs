@@ -38,7 +38,8 @@ pub(crate) async fn passed_on(session: &Session, lives: &Lives) -> Result<Knowle
         held_back.insert(lives.life(row.get(0))?.clone(), unsigned(&row, 1));
     }
     let all = held(session, lives).await?;
-    let below = |(life, generation): (branchline_core::version::Life, Generation)| match held_back.get(&life) {
+    let below = |(life, generation): (branchline_core::version::Life, Generation)| match held_back.get(&life)
+    {
         None => Some((life, generation)),
         Some(lowest) => Some((life, generation.min(Generation::new(lowest.checked_sub(1)?)))),
     };

@@ -10,7 +10,8 @@ use super::{broken, signed, unsigned};
 use crate::postgres::session::Session;
 
 const READ: &str = "SELECT server, epoch, generation, clock FROM branchline.meta";
-const BEGIN: &str = "UPDATE branchline.meta SET server = $1, epoch = $2, generation = 0, clock = greatest(clock, $3)";
+const BEGIN: &str =
+    "UPDATE branchline.meta SET server = $1, epoch = $2, generation = 0, clock = greatest(clock, $3)";
 const ADVANCE: &str = "
     UPDATE branchline.meta SET generation = $1, clock = greatest(clock, $2)
      WHERE generation <> $1 OR clock < $2";
@@ -46,7 +47,11 @@ impl Meta {
     }
 
     /// Begins a life.
-    pub(crate) async fn begin(session: &Session, life: &Life, clock: ChangeTime) -> Result<(), DatabaseError> {
+    pub(crate) async fn begin(
+        session: &Session,
+        life: &Life,
+        clock: ChangeTime,
+    ) -> Result<(), DatabaseError> {
         let (epoch, clock) = (signed(life.epoch.value()), signed(clock.micros()));
         session.rows(BEGIN, &[&life.server.as_str(), &epoch, &clock]).await.map(drop)
     }
