@@ -8,6 +8,7 @@
 //! | [`id`], [`digest`] | names of servers, backups and keys; SHA-256 |
 //! | [`schema`], [`value`] | tables, columns, logical types; one typed value of a row |
 //! | [`version`], [`knowledge`] | who made a row what it is; what a server holds of each other's changes |
+//! | [`standing`], [`lineage`] | how far a peer is; whether the database is the one that it was before |
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
@@ -28,6 +29,7 @@ pub mod digest;
 pub mod id;
 pub mod knowledge;
 pub mod limits;
+pub mod lineage;
 pub mod merge;
 pub mod pack;
 pub mod pairing;
@@ -39,5 +41,6 @@ pub mod schedule;
 pub mod schema;
 pub mod scope;
 pub mod signing;
+pub mod standing;
 pub mod value;
 pub mod version;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub advertise: Vec<PeerAddress>,
     /// How backups are compressed.
     pub compression: Codec,
+    /// Bytes of the ledger above which a peer that is far behind no longer keeps deletions for it.
+    pub ledger_bytes_max: u64,
     /// What is logged, as `tracing` filters say it.
     pub log: String,
     /// The shop's time zone: in it the times of the schedule are meant.

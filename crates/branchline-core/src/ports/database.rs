@@ -246,6 +246,8 @@ pub struct AppliedRecord {
     pub sequence: Sequence,
     /// The checksum of its data.
     pub checksum: Digest,
+    /// The digest of its metadata; nothing where it was applied before that was recorded.
+    pub metadata: Option<Digest>,
     /// The signed receipt, as it was sent.
     pub receipt: Vec<u8>,
 }

@@ -13,7 +13,7 @@ pub(super) enum Form {
     Text,
     /// A list of texts.
     List,
-    /// A whole number; only the file can say it.
+    /// A whole number.
     Number,
     /// Sections of one name in double brackets, one for each entry; only the file can say it.
     Entries,
@@ -45,6 +45,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },
+    Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
     Key { path: "schedule", form: Form::Entries, unset: "(none)" },
     Key { path: "filter", form: Form::Entries, unset: "(none)" },
@@ -161,7 +162,18 @@ mod tests {
         assert_eq!(names_in("log"), ["level"]);
         assert_eq!(
             names_in(""),
-            ["config_version", "server", "database", "listen", "backup", "log", "schedule", "filter", "day"]
+            [
+                "config_version",
+                "server",
+                "database",
+                "listen",
+                "backup",
+                "capture",
+                "log",
+                "schedule",
+                "filter",
+                "day"
+            ]
         );
         assert_eq!(names_in("schedule"), ["name", "kind", "at", "peers"]);
     }

@@ -12,10 +12,10 @@ use super::{broken, signed, unsigned};
 use crate::postgres::session::Session;
 
 const APPLIED: &str = "
-    SELECT backup::text, source, epoch, sequence, checksum, receipt FROM branchline.applied
+    SELECT backup::text, source, epoch, sequence, checksum, receipt, metadata FROM branchline.applied
      WHERE backup = $1::text::uuid";
 const LAST_APPLIED: &str = "
-    SELECT backup::text, source, epoch, sequence, checksum, receipt FROM branchline.applied
+    SELECT backup::text, source, epoch, sequence, checksum, receipt, metadata FROM branchline.applied
      WHERE source = $1 ORDER BY epoch DESC, sequence DESC LIMIT 1";
 const RECORD: &str = "
     INSERT INTO branchline.applied (backup, source, epoch, sequence, checksum, receipt, applied_at, metadata)
@@ -73,5 +73,10 @@ fn record_of(row: &Row) -> Result<AppliedRecord, DatabaseError> {
         sequence: Sequence::new(unsigned(row, 3)),
         checksum: row.get::<_, String>(4).parse::<Digest>().map_err(|_| broken("a checksum"))?,
         receipt: row.get(5),
+        metadata: row
+            .get::<_, Option<&str>>(6)
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| broken("the digest of metadata"))?,
     })
 }
