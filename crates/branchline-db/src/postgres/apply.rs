@@ -23,10 +23,14 @@ mod conflicts;
 mod deletions;
 mod facts;
 mod fit;
+mod hold_checks;
+mod holds;
 mod mark;
 mod merge;
 mod mirror;
 mod native;
+mod pass;
+mod releases;
 mod sequences;
 mod stage;
 mod standing;
@@ -39,12 +43,13 @@ mod versions;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use branchline_core::backup::RowBatch;
+use branchline_core::backup::{RowBatch, TableSummary};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{
-    Apply, ApplyRequest, BoxFuture, DatabaseError, ForeignKeyCheck, MergeReport, TableMerge,
+    Apply, ApplyRequest, BoxFuture, DatabaseError, ForeignKeyCheck, HeldReport, MergeReport, OnError,
+    TableMerge,
 };
-use branchline_core::schema::{Table, parents_first};
+use branchline_core::schema::Table;
 
 use super::error::is_contention;
 use super::ledger;
@@ -53,11 +58,10 @@ use super::session::Session;
 use super::sessions::{Fingerprint, Sessions};
 use crate::stages::Stages;
 use bulk::Bulk;
-use cascades::{APPLYING, Cascades};
+use cascades::APPLYING;
+use pass::{Care, Origin, Pass};
 use stage::Staging;
 use standing::Standing;
-use triggers::Triggers;
-use unique_swap::Leaving;
 
 /// How often a merge is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
@@ -84,10 +88,14 @@ pub(crate) struct PostgresApply {
 pub(crate) struct Target {
     pub(crate) table: Table,
     pub(crate) relation: Relation,
-    /// For each column of the backup, the column's place in the table.
+    /// For each column of the backup, the column's place in the table; nothing for one that is missing here.
+    pub(crate) brought: Vec<Option<usize>>,
+    /// The places of the columns that are brought.
     pub(crate) places: Vec<usize>,
     /// Where its rows are copied to.
     pub(crate) load: Load,
+    /// Its number among all tables of an apply, which names its temporary tables.
+    pub(crate) slot: usize,
     /// Rows that the backup says it has.
     pub(crate) rows: u64,
     /// Deletions that it says it has.
@@ -96,6 +104,15 @@ pub(crate) struct Target {
     pub(crate) versioned: bool,
     /// Whether rows are staged with what they say of themselves ([`mark`]).
     pub(crate) marked: bool,
+    /// Whether rows that cannot go in are held.
+    pub(crate) holds: bool,
+    /// How the backup describes it.
+    pub(crate) came: TableSummary,
+}
+
+/// The slots of tables, as queries take them.
+pub(crate) fn slots<'a>(tables: impl IntoIterator<Item = &'a Target>) -> Vec<i32> {
+    tables.into_iter().map(|target| i32::try_from(target.slot).unwrap_or(i32::MAX)).collect()
 }
 
 /// Where the rows of a table are copied to.
@@ -149,7 +166,7 @@ impl PostgresApply {
         let suits = Self::directly(&session, &request, standing.as_ref()).await?;
         let bulk = bulk::prepare(&session, &mut tables, &suits, &mut locked_since).await?;
         stage::create(&session, &tables).await?;
-        let staging = Staging::new(&tables, &request);
+        let staging = Staging::of(&request.tables);
         let stages = Stages::start();
         Ok(Self {
             sessions,
@@ -194,24 +211,19 @@ impl PostgresApply {
         self.take_turn().await?;
         // tidy: allow(clock): it measures how long locks were held, and decides nothing
         self.locked_since.get_or_insert_with(Instant::now);
-        let counts = self.merge_with_retries().await?;
-        self.session.as_shop().await?;
-        self.session.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
-        self.session.as_ourselves().await?;
-        self.bulk.restore_foreign_keys(&self.session).await?;
-        self.stages.end("foreign keys");
+        let merged = self.merge_with_retries().await?;
         let knowledge = self.write_ledger().await?;
         sequences::advance(&self.session, &self.tables).await?;
         self.stages.end("sequences");
         let checked_by_join = self.bulk.took_foreign_keys_off();
         Ok(MergeReport {
-            tables: counts,
+            tables: merged.counts,
             foreign_keys: if checked_by_join { ForeignKeyCheck::ByJoin } else { ForeignKeyCheck::RowByRow },
             locked_for: self.locked_since.map_or(Duration::ZERO, |since| since.elapsed()),
             stages: self.stages.report(),
             knowledge,
-            held: Vec::new(),
-            released: 0,
+            held: merged.held,
+            released: merged.released,
             day: Vec::new(),
         })
     }
@@ -243,34 +255,38 @@ impl PostgresApply {
     }
 
     /// Merges from the staged rows; a lock that was lost costs the merge, not the staging. So does a row that somebody
-    /// else put in between our look and our insert.
-    async fn merge_with_retries(&mut self) -> Result<Vec<TableMerge>, DatabaseError> {
+    /// else put in between our look and our insert. What the database refuses is looked for and held, where it may be.
+    async fn merge_with_retries(&mut self) -> Result<Merged, DatabaseError> {
         let mut attempt = 1;
+        let mut care = Care::Trusting;
         loop {
             self.session.run("SAVEPOINT merge").await?;
             let stripped = self.bulk.clone();
-            let failed = match self.merge_once().await {
-                Ok(counts) => {
+            let failed = match self.merge_once(care).await {
+                Ok(merged) => {
                     self.session.run("RELEASE SAVEPOINT merge").await?;
-                    return Ok(counts);
+                    return Ok(merged);
                 }
                 Err(failed) => failed,
             };
-            let may_pass = match failed {
-                DatabaseError::Busy { .. } => true,
-                DatabaseError::Unique { .. } => self.standing.is_some(),
-                _ => false,
-            };
-            if !may_pass || attempt == ATTEMPTS_MAX {
-                return Err(failed);
+            let by_versions = self.standing.is_some();
+            let holds = by_versions && self.request.on_error == OnError::Hold;
+            match failed {
+                DatabaseError::Unique { .. } | DatabaseError::ForeignKey { .. }
+                    if holds && care == Care::Trusting =>
+                {
+                    care = Care::Looking;
+                }
+                DatabaseError::Busy { .. } if attempt < ATTEMPTS_MAX => attempt += 1,
+                DatabaseError::Unique { .. } if by_versions && attempt < ATTEMPTS_MAX => attempt += 1,
+                failed => return Err(failed),
             }
             self.session.run("ROLLBACK TO SAVEPOINT merge; RELEASE SAVEPOINT merge").await?;
             self.bulk = stripped;
-            attempt += 1;
         }
     }
 
-    async fn merge_once(&mut self) -> Result<Vec<TableMerge>, DatabaseError> {
+    async fn merge_once(&mut self, care: Care) -> Result<Merged, DatabaseError> {
         let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, .. } = self;
         fit::hold_definitions(session, tables, fingerprint).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
@@ -278,76 +294,41 @@ impl PostgresApply {
         let mut counts: Vec<TableMerge> =
             (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
         let mut standing = self.standing.clone();
-        let leaving =
-            decide(session, request, catalogue, tables, staging, standing.as_mut(), &mut counts).await?;
-        stages.end("decide");
-        let staged_deletions = deletions::count(session, &leaving, tables, &mut counts).await?;
-        let groups = parents_first(
-            tables.iter().filter(|target| target.staged().is_some()).map(|target| &target.table),
-        );
-        let oids: Vec<u32> = tables.iter().map(|target| target.relation.oid).collect();
-        let triggers = Triggers::read(session, &oids).await?;
-        let followed =
-            if standing.is_some() { cascades::read(session, &oids).await? } else { Cascades::default() };
-        for group in &groups {
-            let members = merge::members(tables, group);
-            followed.announce(session, &members).await?;
-            unique_swap::park(session, &members, &leaving, &mut counts).await?;
-            merge::group(session, &members, &triggers, &mut counts).await?;
-        }
-        for group in groups.iter().rev() {
-            let members = merge::members(tables, group);
-            followed.announce(session, &members).await?;
-            deletions::remove(session, &members, &leaving, &staged_deletions, &mut counts).await?;
-        }
-        if standing.is_some() {
-            versions::write(session).await?;
-        }
+        let pass = Pass {
+            session,
+            catalogue,
+            tables,
+            origin: Origin {
+                backup: request.backup,
+                source: request.source.clone(),
+                mirror: request.mirror,
+                on_error: request.on_error,
+                held_before: false,
+            },
+            lives: staging.lives(),
+            care,
+        };
+        let held = pass.run(standing.as_mut(), &mut counts).await?;
         stages.end("merge");
-        if request.mirror && standing.is_none() {
-            mirror::check(session, catalogue, tables).await?;
-            for group in groups.iter().rev() {
-                mirror::remove(session, &merge::members(tables, group), &mut counts).await?;
-            }
-            stages.end("mirror");
-        }
-        Ok(counts)
+        let released = match &standing {
+            Some(standing) => releases::try_all(session, catalogue, standing, care, tables.len()).await?,
+            None => 0,
+        };
+        session.as_shop().await?;
+        session.run("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        session.as_ourselves().await?;
+        bulk.restore_foreign_keys(session).await?;
+        stages.end("foreign keys");
+        Ok(Merged { counts, held, released })
     }
 }
 
-/// Decides what of the stage goes in, where versions decide; answers which rows of each table go away.
-async fn decide(
-    session: &Session,
-    request: &ApplyRequest,
-    catalogue: &Catalogue,
-    tables: &[Target],
-    staging: &Staging,
-    standing: Option<&mut Standing>,
-    counts: &mut [TableMerge],
-) -> Result<Vec<Leaving>, DatabaseError> {
-    let Some(standing) = standing else {
-        let leaving = deletions::list_staged(session, tables, |_| false).await?;
-        // A mirror removes what the stage does not hold, deletions of the backup among it.
-        return Ok(if request.mirror { vec![Leaving::Absent; tables.len()] } else { leaving });
-    };
-    if request.mirror {
-        mirror::check(session, catalogue, tables).await?;
-    }
-    let empty = versions::empty_tables(session, tables).await?;
-    versions::adopt_bases(session, standing, &empty).await?;
-    let lives = standing.number(session, staging.lives()).await?;
-    let subjects = facts::subjects(standing, tables);
-    facts::gather(session, standing, &subjects, &lives).await?;
-    let decided = verdicts::decide_all(session, standing, counts).await?;
-    if decided.conflicts > 0 {
-        conflicts::record(session, request, &subjects).await?;
-    }
-    verdicts::drop_losers(session, &subjects).await?;
-    let is_whole =
-        |place: usize| subjects.iter().any(|subject| subject.place == place && subject.watched.is_whole);
-    let leaving = deletions::list_staged(session, tables, is_whole).await?;
-    absence::list_removals(session, standing, &subjects, request.mirror).await?;
-    Ok(leaving)
+/// What the passes of an apply did.
+#[derive(Debug)]
+struct Merged {
+    counts: Vec<TableMerge>,
+    held: Vec<HeldReport>,
+    released: u64,
 }
 
 impl Apply for PostgresApply {

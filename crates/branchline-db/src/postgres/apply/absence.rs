@@ -77,23 +77,38 @@ pub(crate) async fn list_removals(
     let removed = "pg_temp.branchline_absent AS a JOIN pg_temp.branchline_absence AS d ON d.class = a.class AND d.verdict IN (0, 3)";
     let (mut lock, mut gone) = (String::new(), String::new());
     for subject in whole {
-        let (place, only, key) = (subject.place, subject.target.relation.only(), &subject.watched.key);
+        let (slot, only, key) = (subject.target.slot, subject.target.relation.only(), &subject.watched.key);
+        let columns = &subject.target.relation.columns;
+        let names = list(subject.target.table.key.iter().map(|&place| &columns[place].ident));
         lock.push_str(&format!(
             "SELECT count(*) FROM (
-               SELECT FROM {only} AS t JOIN (SELECT a.* FROM {removed} WHERE a.place = {place} AND a.present) AS a ON {}
+               SELECT FROM {only} AS t JOIN (SELECT a.* FROM {removed} WHERE a.place = {slot} AND a.present) AS a ON {}
                 ORDER BY {} FOR NO KEY UPDATE OF t) AS locked;\n",
             key.is("t", "a.key"),
             key.order("t"),
         ));
         gone.push_str(&format!(
-            "INSERT INTO {} SELECT {} FROM {removed} WHERE a.place = {place} AND a.present;\n",
-            gone_table(place),
+            "INSERT INTO {} ({names}) SELECT {} FROM {removed} WHERE a.place = {slot} AND a.present;\n",
+            gone_table(slot),
             list(key.values("a.key")),
         ));
     }
     session.run(&lock).await?;
     session.run(CHANGED_MEANWHILE).await?;
     session.run(&gone).await
+}
+
+/// The statements by which a removal that cannot be carried out becomes a row that counts as new: those marked in the
+/// list of a table.
+pub(crate) fn keep(subject: &Subject<'_>, gone: &str) -> String {
+    format!(
+        "UPDATE pg_temp.branchline_absent AS a SET class = 'kept' FROM {gone} AS g
+          WHERE a.place = {} AND g.branchline_code IS NOT NULL AND g.branchline_number IS NULL AND a.key = {};
+         INSERT INTO pg_temp.branchline_absence SELECT 'kept', 1
+          WHERE NOT EXISTS (SELECT FROM pg_temp.branchline_absence WHERE class = 'kept');\n",
+        subject.target.slot,
+        subject.watched.key.text("g"),
+    )
 }
 
 /// Writes the ledger for what was decided.

@@ -5,12 +5,13 @@
 
 use branchline_core::backup::v1::RowWriter;
 use branchline_core::backup::{ColumnSummary, TableSummary};
-use branchline_core::ports::{ApplyRequest, DatabaseError};
+use branchline_core::ports::DatabaseError;
 use branchline_core::value::Value;
 use futures_util::StreamExt;
 
 use super::facts::Subject;
 use super::merge::same_key;
+use super::pass::Origin;
 use crate::postgres::copy::{RowFields, recycle};
 use crate::postgres::ident::list;
 use crate::postgres::session::Session;
@@ -33,7 +34,7 @@ const RECORD: &str = "
 /// Records all conflicts of the staged tables.
 pub(crate) async fn record(
     session: &Session,
-    request: &ApplyRequest,
+    origin: &Origin,
     subjects: &[Subject<'_>],
 ) -> Result<(), DatabaseError> {
     for subject in subjects {
@@ -41,7 +42,7 @@ pub(crate) async fn record(
         loop {
             let found = subject.read(session, after).await?;
             let Some(last) = found.last else { break };
-            found.write(session, request, subject).await?;
+            found.write(session, origin, subject).await?;
             after = last;
         }
     }
@@ -64,12 +65,12 @@ impl Found {
     async fn write(
         &self,
         session: &Session,
-        request: &ApplyRequest,
+        origin: &Origin,
         subject: &Subject<'_>,
     ) -> Result<(), DatabaseError> {
-        let (table, backup) = (subject.target.table.name.as_str(), request.backup.to_string());
+        let (table, backup) = (subject.target.table.name.as_str(), origin.backup.to_string());
         let Self { keys, taken, ours, our_versions, theirs, their_versions, .. } = self;
-        let source = request.source.as_str();
+        let source = origin.source.as_str();
         session
             .rows(
                 RECORD,
@@ -163,7 +164,8 @@ impl Subject<'_> {
     }
 
     fn conflicts(&self, after: i64) -> String {
-        let Self { place, target, stage, .. } = self;
+        let Self { target, stage, .. } = self;
+        let slot = target.slot;
         let column = |alias: &str| {
             list(
                 target
@@ -187,7 +189,8 @@ impl Subject<'_> {
                      FROM pg_temp.branchline_fact AS f JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
                      JOIN {stage} AS s ON s.branchline_number = f.number
                      LEFT JOIN {} AS t ON {}
-                    WHERE f.place = {place} AND f.number > {after} AND d.verdict IN (3, 4, 5)
+                    WHERE f.place = {slot} AND f.number > {after}
+                      AND (d.verdict IN (3, 4) OR d.verdict = 5 AND f.present AND f.life IS NOT NULL)
                     ORDER BY f.number LIMIT {AT_ONCE}) TO STDOUT",
             version("f.life", "f.generation", "f.time"),
             column("s"),

@@ -11,9 +11,9 @@ use super::unique_swap::Leaving;
 use crate::postgres::ident::list;
 use crate::postgres::session::Session;
 
-/// The temporary table with the keys of the rows of the table at `place` that go.
-pub(crate) fn gone_table(place: usize) -> String {
-    format!("pg_temp.branchline_gone_{place}")
+/// The temporary table with the keys of the rows of a table that go.
+pub(crate) fn gone_table(slot: usize) -> String {
+    format!("pg_temp.branchline_gone_{slot}")
 }
 
 /// Makes the lists, moves the deletions that are staged into them, and answers which rows of each table go.
@@ -24,19 +24,20 @@ pub(crate) async fn list_staged(
 ) -> Result<Vec<Leaving>, DatabaseError> {
     let (mut sql, mut leaving) = (String::new(), Vec::new());
     for (place, target) in tables.iter().enumerate() {
-        let Some(stage) = target.staged().filter(|_| target.deletions > 0 || is_whole(place)) else {
+        let Some(stage) =
+            target.staged().filter(|_| target.marked && (target.deletions > 0 || is_whole(place)))
+        else {
             leaving.push(Leaving::Nobody);
             continue;
         };
-        let key = list(target.table.key.iter().map(|&place| &target.relation.columns[place].ident));
         sql.push_str(&format!(
-            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {key} FROM {stage} WHERE branchline_deleted;\n",
-            gone_table(place).trim_start_matches("pg_temp."),
+            "CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT * FROM {stage} WHERE branchline_deleted;\n",
+            gone_table(target.slot).trim_start_matches("pg_temp."),
         ));
         if target.deletions > 0 {
             sql.push_str(&format!("DELETE FROM {stage} WHERE branchline_deleted;\n"));
         }
-        leaving.push(Leaving::Listed(gone_table(place)));
+        leaving.push(Leaving::Listed(gone_table(target.slot)));
     }
     session.run(&sql).await?;
     Ok(leaving)
@@ -58,7 +59,10 @@ pub(crate) async fn count(
     if listed.is_empty() {
         return Ok(staged);
     }
-    let part = |place: &usize| format!("(SELECT count(*) FROM {})", gone_table(*place));
+    let part = |place: &usize| {
+        let gone = gone_table(tables[*place].slot);
+        format!("(SELECT count(*) FROM {gone} WHERE branchline_number IS NOT NULL)")
+    };
     let row = session.row(&format!("SELECT {}", list(listed.iter().map(part))), &[]).await?;
     for (number, &place) in listed.iter().enumerate() {
         staged[place] = row.get::<_, i64>(number).unsigned_abs();

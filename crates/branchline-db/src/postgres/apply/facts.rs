@@ -19,19 +19,19 @@ use super::standing::{Standing, Watched};
 use crate::postgres::session::Session;
 
 const TABLES: &str = "
-    CREATE TEMPORARY TABLE branchline_fact (
+    CREATE TEMPORARY TABLE IF NOT EXISTS branchline_fact (
       place int4, table_id int4, number int8, key text COLLATE pg_catalog.\"C\", deleted bool, base int4,
       life int4, generation int8, time int8, was_life int4, was_generation int8,
       present bool, same bool,
       own_life int4, own_generation int8, own_time int8, own_was_life int4, own_was_generation int8,
       pending_time int8, pending_was_life int4, pending_was_generation int8, class text) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE branchline_absent (
+    CREATE TEMPORARY TABLE IF NOT EXISTS branchline_absent (
       place int4, table_id int4, key text COLLATE pg_catalog.\"C\", base int4, present bool,
       own_life int4, own_generation int8, own_time int8, own_was_life int4, own_was_generation int8,
       pending_time int8, pending_was_life int4, pending_was_generation int8, class text) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE branchline_verdict (
+    CREATE TEMPORARY TABLE IF NOT EXISTS branchline_verdict (
       class text, verdict int2) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE branchline_absence (
+    CREATE TEMPORARY TABLE IF NOT EXISTS branchline_absence (
       class text, verdict int2) ON COMMIT DROP;";
 
 /// The two columns of a class that say how the times stand to each other.
@@ -47,6 +47,7 @@ const PENDING: &str = "(
 
 /// A staged table whose changes are captured here.
 pub(crate) struct Subject<'a> {
+    /// Its place among the tables of the pass.
     pub(crate) place: usize,
     pub(crate) target: &'a Target,
     pub(crate) stage: &'a str,
@@ -106,7 +107,8 @@ impl Subject<'_> {
     }
 
     fn facts(&self, standing: &Standing, lives: &[i32]) -> Result<String, DatabaseError> {
-        let Self { place, target, stage, watched } = self;
+        let Self { target, stage, watched, .. } = self;
+        let slot = target.slot;
         let (id, key) = (watched.id, watched.key.text("s"));
         let base = standing.lives.known(&watched.base)?;
         let theirs = match &watched.theirs {
@@ -119,10 +121,10 @@ impl Subject<'_> {
         let first = watched.key.first("t");
         Ok(format!(
             "INSERT INTO pg_temp.branchline_fact
-             SELECT f.*, ROW(f.base, f.life, f.generation, f.was_life, f.was_generation, f.present, f.same,
+             SELECT f.*, ROW({pass}, f.base, f.life, f.generation, f.was_life, f.was_generation, f.present, f.same,
                              f.own_life, f.own_generation, f.own_was_life, f.own_was_generation,
                              f.pending_time IS NULL, f.pending_was_life, f.pending_was_generation, {TIMES})::text
-               FROM (SELECT {place}, {id}, s.branchline_number, {key}, s.branchline_deleted, {base},
+               FROM (SELECT {slot}, {id}, s.branchline_number, {key}, s.branchline_deleted, {base},
                             coalesce(({lives})[s.branchline_life], {theirs}), coalesce(s.branchline_generation, 0),
                             coalesce(s.branchline_time, 0), ({lives})[s.branchline_was_life], s.branchline_was_generation,
                             {first} IS NOT NULL,
@@ -138,6 +140,7 @@ impl Subject<'_> {
                        present, same, own_life, own_generation, own_time, own_was_life, own_was_generation,
                        pending_time, pending_was_life, pending_was_generation);\n",
             only = target.relation.only(),
+            pass = standing.pass,
             same = same_key(target, "t", "s"),
             pending = PENDING.replace("{id}", &id.to_string()),
         ))
@@ -145,7 +148,8 @@ impl Subject<'_> {
 
     /// Rows that the stage does not hold, and tombstones of rows that it does not hold.
     fn absent(&self, standing: &Standing) -> Result<String, DatabaseError> {
-        let Self { place, target, stage, watched } = self;
+        let Self { target, stage, watched, .. } = self;
+        let slot = target.slot;
         let (id, key) = (watched.id, watched.key.text("t"));
         let base = standing.lives.known(&watched.base)?;
         let only = target.relation.only();
@@ -154,14 +158,14 @@ impl Subject<'_> {
             "INSERT INTO pg_temp.branchline_absent
              SELECT f.*, ROW(f.base, f.present, f.own_life, f.own_generation, f.own_was_life, f.own_was_generation,
                              f.own_time = 0, f.pending_time IS NULL, f.pending_was_life, f.pending_was_generation)::text
-               FROM (SELECT {place}, {id}, {key}, {base}, true, v.life, v.generation, v.time, v.was_life,
+               FROM (SELECT {slot}, {id}, {key}, {base}, true, v.life, v.generation, v.time, v.was_life,
                             v.was_generation, p.time, p.was_life, p.was_generation
                        FROM {only} AS t
                        LEFT JOIN branchline.version AS v ON v.table_id = {id} AND v.key = {key}
                        LEFT JOIN {pending} AS p ON p.key = {key}
                       WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {same})
                      UNION ALL
-                     SELECT {place}, {id}, v.key, {base}, false, v.life, v.generation, v.time, v.was_life,
+                     SELECT {slot}, {id}, v.key, {base}, false, v.life, v.generation, v.time, v.was_life,
                             v.was_generation, p.time, p.was_life, p.was_generation
                        FROM branchline.version AS v LEFT JOIN {pending} AS p ON p.key = v.key
                       WHERE v.table_id = {id} AND v.deleted

@@ -6,18 +6,24 @@
 use std::collections::HashMap;
 
 use branchline_core::backup::v1::RowMark;
+use branchline_core::code::Code;
+use branchline_core::value::Value;
 use branchline_core::version::{Dot, Life};
 
-use crate::postgres::text::write_number;
+use crate::postgres::copy::RowLines;
+use crate::postgres::text::{Unreadable, write_number};
 
-/// The columns with their types, in SQL: a row's number, its version, and whether it is a deletion.
+/// The columns with their types, in SQL: a row's number, its version, whether it is a deletion, and, where it cannot
+/// go in as it is, its line with the reason.
 pub(crate) const COLUMNS: &str =
     "branchline_number int8, branchline_life int4, branchline_generation int8, branchline_time int8,
-     branchline_was_life int4, branchline_was_generation int8, branchline_deleted bool";
+     branchline_was_life int4, branchline_was_generation int8, branchline_deleted bool,
+     branchline_line text, branchline_code text, branchline_reason text";
 
 /// The columns' names.
 pub(crate) const NAMES: &str = "branchline_number, branchline_life, branchline_generation, branchline_time,
-     branchline_was_life, branchline_was_generation, branchline_deleted";
+     branchline_was_life, branchline_was_generation, branchline_deleted, branchline_line, branchline_code,
+     branchline_reason";
 
 /// The lives that the versions of a backup name, in the order in which they came.
 #[derive(Debug, Default)]
@@ -66,4 +72,28 @@ pub(crate) fn write(mark: &RowMark, number: u64, lives: &mut StagedLives, out: &
     dot(version.map(|version| &version.dot), Some(version.map_or(0, |version| version.time.micros())), out);
     dot(version.and_then(|version| version.was.as_ref()), None, out);
     out.extend_from_slice(if mark.deletion.is_some() { b"\tt" } else { b"\tf" });
+}
+
+/// Why a row cannot go in as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
+}
+
+/// Appends the line of a row that cannot go in, with the reason; nothing of either for one that can.
+pub(crate) fn write_fault(
+    fault: Option<&Fault>,
+    line: &[u8],
+    lines: &mut RowLines,
+    out: &mut Vec<u8>,
+) -> Result<(), Unreadable> {
+    let Some(Fault { code, reason }) = fault else {
+        out.extend_from_slice(b"\t\\N\t\\N\t\\N");
+        return Ok(());
+    };
+    for text in [&String::from_utf8_lossy(line), code.to_string().as_str(), reason] {
+        lines.field(&Value::Text(text.into()), false, out)?;
+    }
+    Ok(())
 }

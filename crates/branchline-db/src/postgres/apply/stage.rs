@@ -8,16 +8,17 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 
-use branchline_core::backup::v1::{RowMark, RowReader};
+use branchline_core::backup::v1::{RowError, RowFault, RowMark, RowReader};
 use branchline_core::backup::{ColumnSummary, RowBatch, TableSummary};
-use branchline_core::ports::{ApplyRequest, DatabaseError, TableMerge};
+use branchline_core::code::Code;
+use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::schema::{ColumnName, LogicalType, TableName};
 use branchline_core::value::{Value, ValueKind, convert, text};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
-use super::mark::{self, StagedLives};
+use super::mark::{self, Fault, StagedLives};
 use super::{Load, Target, native};
 use crate::postgres::copy::RowLines;
 use crate::postgres::error::copy_place;
@@ -139,19 +140,14 @@ impl std::fmt::Debug for OpenCopy {
 }
 
 impl Staging {
-    pub(crate) fn new(tables: &[Target], request: &ApplyRequest) -> Self {
-        let columns = request.tables.iter().map(TableColumns::of).collect();
-        Self { columns, copied: vec![0; tables.len()], open: None, lives: StagedLives::default() }
+    pub(crate) fn of<'a>(tables: impl IntoIterator<Item = &'a TableSummary>) -> Self {
+        let columns: Vec<_> = tables.into_iter().map(TableColumns::of).collect();
+        Self { copied: vec![0; columns.len()], columns, open: None, lives: StagedLives::default() }
     }
 
     /// The lives that staged versions name.
     pub(crate) fn lives(&self) -> &StagedLives {
         &self.lives
-    }
-
-    /// How many rows of a table were staged.
-    pub(crate) fn copied(&self, place: usize) -> u64 {
-        self.copied[place]
     }
 
     /// What is known of a table before it is merged: rows that went in directly are inserted, staged ones are
@@ -247,31 +243,80 @@ impl OpenCopy {
                 self.reader.read(object, self.rows, &mut values).map(|()| RowMark::default())
             };
             let mark = read.map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            let mut fault = None;
+            let mut first = true;
             for (number, value) in values.drain(..).enumerate() {
-                let place = target.places[number];
-                let summary = &columns.summaries[number];
-                let held =
-                    Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
-                let written = held.check(value, &summary.logical_type).and_then(|value| {
-                    let mut written = self.lines.field(&value, number == 0, &mut out);
-                    if native::is_proved(target, place) {
-                        written = written.and_then(|()| self.lines.field(&value, false, &mut out));
-                    }
-                    written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
-                });
-                written.map_err(|reason| DatabaseError::ValueNotHeld {
-                    table: columns.table.clone(),
-                    column: summary.name.to_string(),
-                    row: self.rows,
-                    reason,
-                })?;
+                let written = Column { target, columns, number, row: self.rows, lines: &mut self.lines }
+                    .write(value, first, &mut fault, &mut out)?;
+                first &= !written;
             }
             if target.marked && target.load != Load::Direct {
                 mark::write(&mark, self.rows, lives, &mut out);
+                let written = mark::write_fault(fault.as_ref(), object, &mut self.lines, &mut out);
+                written.map_err(|_| malformed(columns, self.rows))?;
             }
             RowLines::end(&mut out);
         }
         Ok(out)
+    }
+}
+
+fn malformed(columns: &TableColumns, row: u64) -> DatabaseError {
+    let error = RowError { row, column: None, fault: RowFault::Malformed };
+    DatabaseError::Row { table: columns.table.clone(), error }
+}
+
+/// One column of a row on its way into the stage.
+struct Column<'a> {
+    target: &'a Target,
+    columns: &'a TableColumns,
+    number: usize,
+    row: u64,
+    lines: &'a mut RowLines,
+}
+
+impl Column<'_> {
+    /// Writes a value; answers whether the stage has a column for it. Where rows may be held, one that cannot go in is a
+    /// fault of its row, and NULL stands in its place.
+    fn write(
+        self,
+        value: Value<'_>,
+        first: bool,
+        fault: &mut Option<Fault>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, DatabaseError> {
+        let Self { target, columns, number, row, lines } = self;
+        let summary = &columns.summaries[number];
+        let Some(place) = target.brought[number] else {
+            if !matches!(value, Value::Null) {
+                let reason = format!("it has a value in column {}, which is missing here", summary.name);
+                fault.get_or_insert(Fault { code: Code::COLUMN_UNKNOWN, reason });
+            }
+            return Ok(false);
+        };
+        let proved = native::is_proved(target, place);
+        let held = Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
+        let start = out.len();
+        let written = held.check(value, &summary.logical_type).and_then(|value| {
+            let mut written = lines.field(&value, first, out);
+            if proved {
+                written = written.and_then(|()| lines.field(&value, false, out));
+            }
+            written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
+        });
+        let Err(reason) = written else { return Ok(true) };
+        if !target.holds || target.table.key.contains(&place) {
+            let (table, column) = (columns.table.clone(), summary.name.to_string());
+            return Err(DatabaseError::ValueNotHeld { table, column, row, reason });
+        }
+        let reason = format!("column {} cannot hold its value: {reason}", summary.name);
+        fault.get_or_insert(Fault { code: Code::VALUE_NOT_HELD, reason });
+        out.truncate(start);
+        out.extend_from_slice(if first { b"\\N" } else { b"\t\\N" });
+        if proved {
+            out.extend_from_slice(b"\t\\N");
+        }
+        Ok(true)
     }
 }
 

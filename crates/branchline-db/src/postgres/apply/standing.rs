@@ -26,7 +26,11 @@ pub(crate) struct Standing {
     pub(crate) parties: Parties,
     pub(crate) context: MergeContext,
     pub(crate) lives: Lives,
-    /// For each table of the backup, in its order: how it is captured here, where it is.
+    /// All tables whose changes are captured here.
+    pub(crate) captured: Vec<Captured>,
+    /// Tells the classes of this pass from those of others.
+    pub(crate) pass: usize,
+    /// For each table of the pass, in its order: how it is captured here, where it is.
     pub(crate) tables: Vec<Option<Watched>>,
 }
 
@@ -59,15 +63,30 @@ impl Standing {
             named.extend(knowledge.iter().map(|(life, _)| life.clone()));
         }
         lives.add(session, &named).await?;
-        let all = captured::read(session, &lives).await?;
+        let captured = captured::read(session, &lives).await?;
         let watched = |(target, summary): (&Target, &TableSummary)| {
-            let known = all.iter().find(|known| known.name == target.table.name)?;
+            let known = captured.iter().find(|known| known.name == target.table.name)?;
             Watched::of(known, target, summary, request.backup_type)
         };
         let ours = knowledge::held(session, &lives).await?;
-        let parties = Parties { own, ours, theirs: context.knowledge.clone() };
+        let purged = knowledge::purged(session, &lives).await?;
+        let parties = Parties::new(own, ours, context.knowledge.clone(), &purged, &context.purged);
         let tables = tables.iter().zip(&request.tables).map(watched).collect();
-        Ok(Some(Self { meta, parties, context, lives, tables }))
+        Ok(Some(Self { meta, parties, context, lives, captured, pass: 0, tables }))
+    }
+
+    /// Turns to the tables of another pass.
+    pub(crate) fn watch(&mut self, tables: &[Target]) -> Result<(), DatabaseError> {
+        self.pass = tables.first().map_or(0, |target| target.slot);
+        let mut watched = Vec::with_capacity(tables.len());
+        for target in tables {
+            let known = self.captured.iter().find(|known| known.name == target.table.name);
+            watched.push(
+                known.and_then(|known| Watched::of(known, target, &target.came, BackupType::Incremental)),
+            );
+        }
+        self.tables = watched;
+        Ok(())
     }
 
     /// Gives numbers to the lives that staged versions name; answers them in the order of the stage.

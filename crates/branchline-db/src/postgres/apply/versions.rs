@@ -9,7 +9,7 @@ use branchline_core::ports::DatabaseError;
 
 use super::stage::QUERIES_AT_ONCE;
 use super::standing::Standing;
-use super::{Load, Target};
+use super::{Load, Target, slots};
 use crate::postgres::ledger::{Meta, captured, knowledge, signed};
 use crate::postgres::session::Session;
 
@@ -18,7 +18,7 @@ const WRITE: &str = "
     INSERT INTO branchline.version AS v (table_id, key, life, generation, time, was_life, was_generation, deleted)
     SELECT f.table_id, f.key, f.life, f.generation, f.time, f.was_life, f.was_generation, f.deleted
       FROM pg_temp.branchline_fact AS f JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
-     WHERE d.verdict IN (2, 3)
+     WHERE d.verdict IN (2, 3) AND f.place = ANY ($1)
        AND NOT (f.generation = 0 AND f.own_life IS NULL
                 AND (f.same OR f.life = (SELECT c.base FROM branchline.captured AS c WHERE c.id = f.table_id)))
     ON CONFLICT (table_id, key) DO UPDATE
@@ -67,8 +67,8 @@ pub(crate) async fn adopt_bases(
 }
 
 /// Writes the versions of what went in.
-pub(crate) async fn write(session: &Session) -> Result<(), DatabaseError> {
-    session.run(WRITE).await
+pub(crate) async fn write(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+    session.rows(WRITE, &[&slots(tables)]).await.map(drop)
 }
 
 /// Takes the log's entries of what went in away; to be done when no trigger of the shop's is left to fire.

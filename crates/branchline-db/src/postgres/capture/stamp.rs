@@ -13,8 +13,11 @@ use branchline_core::id::Generation;
 use branchline_core::ports::DatabaseError;
 use branchline_core::version::{ChangeTime, Dot, Life};
 
+use tokio_postgres::error::SqlState;
+
 use super::key::Key;
 use super::{KEY_BYTES_MAX, attach};
+use crate::postgres::ident::list;
 use crate::postgres::ledger::captured::{self, Captured};
 use crate::postgres::ledger::{self, Lives, Meta, knowledge, signed, unsigned};
 use crate::postgres::schema::Catalogue;
@@ -24,7 +27,11 @@ use crate::postgres::snapshot::{begin_reading, hold_definitions};
 use branchline_core::pack::Position;
 
 /// How often a position is begun before the database counts as busy.
-const ATTEMPTS_MAX: u32 = 3;
+const ATTEMPTS_MAX: u32 = 5;
+
+/// Up to so many tables all of them are held from before the snapshot on, so that whatever is read of it later is
+/// there; of more only those that the log names.
+const TABLES_HELD_MAX: usize = 500;
 
 const LOGGED: &str = "
     SELECT table_id, count(*) FROM branchline.change GROUP BY table_id
@@ -119,6 +126,10 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
     reader.yield_to_others().await?;
     for _ in 0..ATTEMPTS_MAX {
         begin_reading(&reader).await?;
+        if !hold_before(sessions, stamper, &reader).await? {
+            reader.run("ROLLBACK").await?;
+            continue;
+        }
         let (_, catalogue) = sessions.catalogue(&reader).await?;
         let own = Meta::read(&reader).await?.own().ok_or(DatabaseError::NotAttached)?;
         let lives = Lives::read(&reader).await?;
@@ -150,6 +161,40 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
     }
     let message = "tables were emptied or rebuilt while a position was taken".to_owned();
     Err(DatabaseError::Busy { message })
+}
+
+/// Locks tables before the snapshot begins, so that none is emptied or rebuilt between; no statement but this one
+/// leaves the snapshot to the next. Where our role has rights on columns only, or a table just went, the look at the
+/// tables afterwards is left to find out. Answers whether the transaction can go on.
+async fn hold_before(
+    sessions: &Sessions,
+    stamper: &Session,
+    reader: &Session,
+) -> Result<bool, DatabaseError> {
+    let (_, catalogue) = sessions.catalogue(stamper).await?;
+    let lives = Lives::read(stamper).await?;
+    let mut captured = captured::read(stamper, &lives).await?;
+    if captured.len() > TABLES_HELD_MAX {
+        let (logged, _) = logged(stamper).await?;
+        captured.retain(|known| logged.contains(&known.id));
+    }
+    let relations = captured.iter().filter_map(|known| catalogue.syncable(&known.name).ok());
+    let only = list(relations.map(|(_, relation)| relation.only()));
+    if only.is_empty() {
+        return Ok(true);
+    }
+    let Err(error) = reader.run_raw(&format!("LOCK TABLE {only} IN ACCESS SHARE MODE")).await else {
+        return Ok(true);
+    };
+    match error.code() {
+        Some(state) if *state == SqlState::UNDEFINED_TABLE => Ok(false),
+        Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => {
+            reader.run("ROLLBACK").await?;
+            begin_reading(reader).await?;
+            Ok(true)
+        }
+        _ => Err(reader.fault(&error)),
+    }
 }
 
 /// The tables that the log names, and whether any change could not be noted.
