@@ -12,6 +12,7 @@ mod statements;
 mod traffic;
 
 use branchline_core::code::{Code, Explain};
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::Changes;
 use branchline_testkit::database::capturing::{TestServer, assert_quiet, assert_same, deliver, send, settle};
 use branchline_testkit::database::{Fixture, Shape, worked};
@@ -57,12 +58,12 @@ async fn pass_on(chain: &mut [TestServer]) {
 /// Takes a position, when it is to be had.
 async fn position(server: &TestServer) -> Box<dyn Changes> {
     for _ in 1..POSITION_TRIES {
-        match server.capture().pack().await {
+        match server.capture().pack(PackRequest::default()).await {
             Err(error) if error.code() == Code::DATABASE_BUSY => {}
             other => return worked(other),
         }
     }
-    worked(server.capture().pack().await)
+    worked(server.capture().pack(PackRequest::default()).await)
 }
 
 /// Cuts backups while others write: some are lost, some are read only after more was written.

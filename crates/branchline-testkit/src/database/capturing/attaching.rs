@@ -2,6 +2,7 @@
 
 use branchline_core::code::Code;
 use branchline_core::id::{Epoch, Generation};
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::{Amendment, AttachReport, AttachRequest};
 
 use super::super::backup::table_name;
@@ -71,7 +72,7 @@ pub async fn detach_leaves_what_was_before_attach(fixture: &dyn Fixture) {
         assert_eq!(server.hashes().await, rows);
         server.write(later).await;
         assert_eq!(worked(server.capture().look().await), None);
-        assert_refused(server.capture().pack().await.map(|_| ()), Code::NOT_ATTACHED);
+        assert_refused(server.capture().pack(PackRequest::default()).await.map(|_| ()), Code::NOT_ATTACHED);
         worked(server.capture().detach().await);
     }
 }

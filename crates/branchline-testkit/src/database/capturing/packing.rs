@@ -2,6 +2,7 @@
 
 use branchline_core::backup::BackupType;
 use branchline_core::id::Generation;
+use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 
 use super::super::backup::table_name;
@@ -86,7 +87,7 @@ pub async fn a_pack_holds_up_nobody(fixture: &dyn Fixture) {
     hq.write("INSERT INTO codes VALUES (9001, 'hq', NULL, 9001)").await;
     let from_hq = hq.pack_for(&store.id).await;
     store.write("UPDATE codes SET slot = 1 WHERE id = 1").await;
-    let mut changes = worked(store.capture().pack().await);
+    let mut changes = worked(store.capture().pack(PackRequest::default()).await);
     let plan = plan_pack(
         changes.position(),
         &Audience { acknowledged: store.acknowledged(&hq.id), relay: false },
@@ -131,7 +132,7 @@ pub async fn nobody_holds_up_a_pack(fixture: &dyn Fixture) {
 pub async fn a_position_does_not_see_later_changes(fixture: &dyn Fixture) {
     let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
     store.write("UPDATE products SET price = '5' WHERE id < 3").await;
-    let changes = worked(store.capture().pack().await);
+    let changes = worked(store.capture().pack(PackRequest::default()).await);
     let position = changes.position().clone();
     store
         .write("UPDATE products SET price = '6' WHERE id = 1; DELETE FROM order_items WHERE product_id = 2")
@@ -153,7 +154,10 @@ pub async fn two_packs_at_once_stamp_a_change_once(fixture: &dyn Fixture) {
     let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
     let before = store.state().await.generation;
     store.write("UPDATE products SET price = '5'").await;
-    let (first, second) = tokio::join!(store.capture().pack(), store.capture().pack());
+    let (first, second) = tokio::join!(
+        store.capture().pack(PackRequest::default()),
+        store.capture().pack(PackRequest::default())
+    );
     let (first, second) = (worked(first), worked(second));
     for changes in [&first, &second] {
         assert_eq!(changes.position().generation, before.next());
@@ -170,7 +174,7 @@ pub async fn a_first_full_and_its_increments_leave_no_gap(fixture: &dyn Fixture)
     let mut store = TestServer::attached(fixture, Shape::Shop, SHOP_ROWS, "STORE-001").await;
     let mut hq = TestServer::attached(fixture, Shape::Shop, "", "HQ").await;
     store.write("UPDATE products SET price = '4' WHERE id = 1").await;
-    let changes = worked(store.capture().pack().await);
+    let changes = worked(store.capture().pack(PackRequest::default()).await);
     store.write("UPDATE products SET price = '5' WHERE id = 2; DELETE FROM order_items WHERE line = 2").await;
     let full = store.read_for(&hq.id, changes, false).await;
     assert_eq!((full.request.backup_type, full.lines()), (BackupType::Full, 10));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use branchline_core::compare::TableHashes;
 use branchline_core::id::{Epoch, ServerId};
 use branchline_core::knowledge::Knowledge;
+use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 use branchline_core::ports::{
     AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, DatabaseError, MergeReport,
@@ -137,13 +138,13 @@ impl TestServer {
 
     /// Takes a position and reads what a peer lacks.
     pub async fn pack_for(&mut self, peer: &ServerId) -> CarriedBackup {
-        let changes = worked(self.capture().pack().await);
+        let changes = worked(self.capture().pack(PackRequest::default()).await);
         self.read_for(peer, changes, false).await
     }
 
     /// Takes a position and reads everything.
     pub async fn full_for(&mut self, peer: &ServerId) -> CarriedBackup {
-        let changes = worked(self.capture().pack().await);
+        let changes = worked(self.capture().pack(PackRequest::default()).await);
         self.read_for(peer, changes, true).await
     }
 
