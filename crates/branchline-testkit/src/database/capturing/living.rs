@@ -111,7 +111,7 @@ pub async fn rows_of_a_source_without_capture_are_changes_made_here(fixture: &dy
     plain.execute("UPDATE products SET price = '5' WHERE id = 1").await;
     let (mut third, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
     plain.execute("INSERT INTO products VALUES (8, 'C-1', '1')").await;
-    let backup = TestBackup::of(&*plain.database()).await;
+    let backup = TestBackup::of(&*plain.database()).await.at(9);
     let report = worked(backup.apply(hq.database()).await);
     assert_eq!(backup.merged(&report, "products").inserted, 1);
     assert_eq!(report.knowledge, Some(hq.state().await.knowledge));
@@ -129,7 +129,7 @@ pub async fn a_plain_copy_into_an_attached_database_travels(fixture: &dyn Fixtur
     let plain = fixture.create(Shape::Shop).await;
     plain.execute(SHOP_ROWS).await;
     let (mut third, mut hq) = pair(fixture, Shape::Shop, "").await;
-    worked(TestBackup::of(&*plain.database()).await.apply(hq.database()).await);
+    worked(TestBackup::of(&*plain.database()).await.at(9).apply(hq.database()).await);
     let (onward, _) = send(&mut hq, &mut third).await;
     assert_eq!(onward.lines(), 10);
     assert_same(&third, &hq).await;
