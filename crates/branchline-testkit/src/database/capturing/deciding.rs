@@ -241,6 +241,25 @@ pub async fn a_peer_behind_the_horizon_gets_everything(fixture: &dyn Fixture) {
     settle(&mut store, &mut hq).await;
 }
 
+/// A filter keeps rows back: that they are not in a full backup says nothing.
+pub async fn absence_from_a_filtered_table_says_nothing(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    store.write("DELETE FROM order_items").await;
+    store.pack_for(&hq.id).await;
+    let known_to_all = store.state().await.knowledge;
+    assert_eq!(worked(store.capture().amend(Amendment::Purge { known_to_all }).await), 3);
+    let mut full = store.pack_for(&hq.id).await;
+    assert_eq!((full.request.backup_type, full.count("order_items")), (BackupType::Full, (0, 0)));
+    for summary in &mut full.request.tables {
+        summary.filtered = true;
+    }
+    let before = hq.hashes().await;
+    let report = deliver(&mut store, &mut hq, &full).await;
+    assert_eq!(full.merged_in_all(&report).deleted, 0);
+    assert_eq!(hq.hashes().await, before);
+    assert!(!worked(hq.capture().has_changes().await));
+}
+
 /// What a full backup shows to have been deleted, and a row here that its source never saw hangs on it: it cannot go,
 /// and so counts as new, and comes back to its source.
 pub async fn a_removal_that_a_child_prevents_counts_as_new(fixture: &dyn Fixture) {

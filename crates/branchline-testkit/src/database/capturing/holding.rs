@@ -69,6 +69,28 @@ fn version_of(
     rows.into_iter().find(|row| row.line.contains(part)).expect("a row of the backup").version
 }
 
+/// A relay does not pass on what it holds back, passes on what is not in its way, and lets nobody believe to have it
+/// all.
+pub async fn what_is_held_is_passed_on_once_it_went_in(fixture: &dyn Fixture) {
+    let (mut maker, mut adder, mut hub) = two_makers(fixture, Shape::Shop).await;
+    hub.relay_to(&maker.id);
+    maker.write(r#"INSERT INTO customers (id, "fullName") VALUES (1, 'Ada')"#).await;
+    send(&mut maker, &mut adder).await;
+    adder.write("INSERT INTO complaints VALUES (1, 1); INSERT INTO products VALUES (1, 'A-1', '1')").await;
+    send(&mut adder, &mut hub).await;
+    adder.write("INSERT INTO products VALUES (2, 'A-2', '2')").await;
+    send(&mut adder, &mut hub).await;
+    let (onward, _) = send(&mut hub, &mut maker).await;
+    assert_eq!((onward.count("products"), onward.count("complaints")), ((2, 0), (0, 0)));
+    assert_eq!(maker.state().await.knowledge.generation(&adder.life()), Some(Generation::new(0)));
+    send(&mut maker, &mut hub).await;
+    let (onward, _) = send(&mut hub, &mut maker).await;
+    assert_eq!(onward.count("complaints"), (1, 0));
+    assert_eq!(maker.state().await.knowledge.generation(&adder.life()), Some(Generation::new(2)));
+    assert_same(&maker, &adder).await;
+    assert_same(&maker, &hub).await;
+}
+
 /// What hangs on a held row is held too, and all of it follows at once.
 pub async fn what_hangs_on_a_held_row_is_held(fixture: &dyn Fixture) {
     let (mut maker, mut adder, mut hub) = two_makers(fixture, Shape::Tree).await;
@@ -209,7 +231,7 @@ pub async fn rejecting_leaves_nothing(fixture: &dyn Fixture) {
     store.write("INSERT INTO complaints VALUES (1, 1), (2, 2); DELETE FROM loyalty").await;
     let backup = store.pack_for(&hq.id).await;
     let (before, hashes) = (hq.state().await, hq.hashes().await);
-    assert_refused(hq.try_apply(&backup.clone().rejecting()).await, Code::FOREIGN_KEY_BROKEN);
+    assert_refused(backup.clone().rejecting().apply(hq.database()).await, Code::FOREIGN_KEY_BROKEN);
     let after = hq.state().await;
     assert_eq!((after.knowledge, after.held, after.conflicts), (before.knowledge, before.held, 0));
     assert_eq!((after.pending, after.clock), (before.pending, before.clock));
