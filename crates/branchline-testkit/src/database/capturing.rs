@@ -92,7 +92,7 @@ macro_rules! capture_suite {
             a_later_update_wins_over_a_delete
             a_later_delete_wins_over_an_update
             of_two_inserts_the_newest_wins
-            two_deletes_agree
+            two_equal_changes_are_no_conflict
             a_change_on_top_of_another_is_no_conflict
             a_row_that_was_known_before_is_old
             an_old_backup_resurrects_nothing

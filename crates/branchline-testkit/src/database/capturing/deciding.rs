@@ -93,10 +93,24 @@ pub async fn of_two_inserts_the_newest_wins(fixture: &dyn Fixture) {
     assert_later_wins(fixture, earlier, later, &["1.10", "20.00", "0.05", "8"]).await;
 }
 
-/// Both deleted it: nothing is left, and nothing circles.
-pub async fn two_deletes_agree(fixture: &dyn Fixture) {
-    let gone = "DELETE FROM order_items WHERE line = 2";
-    assert_later_wins(fixture, gone, gone, &["1.10", "20.00", "0.05"]).await;
+/// Both made the same of a row: nothing is overruled, nothing circles.
+pub async fn two_equal_changes_are_no_conflict(fixture: &dyn Fixture) {
+    for crossing in [false, true] {
+        let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+        for server in [&store, &hq] {
+            server
+                .write("UPDATE products SET price = '5' WHERE id = 1; DELETE FROM order_items WHERE line = 2")
+                .await;
+            server.write("INSERT INTO products VALUES (7, 'S-7', '7')").await;
+        }
+        if crossing {
+            let (there, back) = (store.pack_for(&hq.id).await, hq.pack_for(&store.id).await);
+            deliver(&mut store, &mut hq, &there).await;
+            deliver(&mut hq, &mut store, &back).await;
+        }
+        settle(&mut store, &mut hq).await;
+        assert_eq!((conflicts(&store).await, conflicts(&hq).await), (0, 0), "crossing: {crossing}");
+    }
 }
 
 /// A row that was made with knowledge of the other is no conflict, whatever the clocks say.

@@ -276,11 +276,15 @@ pub async fn keys_of_every_kind_travel(fixture: &dyn Fixture) {
         assert_eq!((merged.inserted, merged.updated, merged.deleted), (1, 1, 1), "{table}");
     }
     assert_same(&store, &hq).await;
-    // Both change the same rows, one of which is of the base still.
-    for server in [&store, &hq] {
-        server.write(&(each(update, 0) + &each(delete, 3)).replace("v = 7", "v = v + 1")).await;
-        server.write(&each("UPDATE {table} SET v = 9 WHERE ({columns}) = ({key})", 2)).await;
-    }
+    // Both change the same rows, one of which is of the base still, and one deletes what the other changes.
+    let on_the_base = "UPDATE {table} SET v = 9 WHERE ({columns}) = ({key})";
+    store.write(&(each(update, 0) + &each(on_the_base, 2) + &each(delete, 3)).replace("= 7", "= 5")).await;
+    hq.write(
+        &(each(update, 0) + &each(on_the_base, 2) + &each(update, 3))
+            .replace("= 7", "= 6")
+            .replace("= 9", "= 8"),
+    )
+    .await;
     let (backup, report) = send(&mut store, &mut hq).await;
     for (table, _, _) in KEYS {
         assert_eq!((backup.count(table), backup.merged(&report, table).conflicts), ((2, 1), 3), "{table}");

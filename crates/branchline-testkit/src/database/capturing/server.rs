@@ -36,6 +36,7 @@ pub struct TestServer {
 #[derive(Debug, Default)]
 struct TestPeer {
     acknowledged: Knowledge,
+    lent: Knowledge,
     relay: bool,
     sequence: u64,
 }
@@ -157,8 +158,11 @@ impl TestServer {
     ) -> CarriedBackup {
         let known = self.peers.entry(peer.clone()).or_default();
         known.sequence += 1;
-        let audience =
-            Audience { acknowledged: known.acknowledged.clone(), relay: known.relay, lent: Knowledge::new() };
+        let audience = Audience {
+            acknowledged: known.acknowledged.clone(),
+            lent: known.lent.clone(),
+            relay: known.relay,
+        };
         let plan = plan_pack(changes.position(), &audience, full);
         CarriedBackup::read(changes, &plan, &self.id, peer, known.sequence).await
     }
@@ -200,6 +204,7 @@ pub fn answer(from: &mut TestServer, to: &mut TestServer, backup: &CarriedBackup
     to.acknowledge(&from.id, &backup.context().knowledge);
     let held = report.knowledge.clone().unwrap_or_else(|| backup.context().covers.clone());
     from.acknowledge(&to.id, &held);
+    from.peers.entry(to.id.clone()).or_default().lent = backup.position.seen.clone();
 }
 
 /// Both send each other what they have until both are equal.
