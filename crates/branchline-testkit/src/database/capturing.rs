@@ -120,6 +120,7 @@ macro_rules! capture_suite {
             what_is_held_is_passed_on_once_it_went_in
             what_hangs_on_a_held_row_is_held
             a_newer_version_replaces_a_held_one
+            a_held_row_that_a_full_backup_lacks_was_deleted
             a_row_whose_parent_was_deleted_here_is_held
             a_unique_clash_is_held
             a_deletion_that_a_child_prevents_is_held

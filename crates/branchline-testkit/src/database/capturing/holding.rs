@@ -1,8 +1,9 @@
 //! Claims about rows that cannot go in: they are held with a reason, the rest goes in, and they follow when they can.
 
+use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
 use branchline_core::id::Generation;
-use branchline_core::ports::HeldRow;
+use branchline_core::ports::{Amendment, HeldRow};
 
 use super::super::backup::table_name;
 use super::super::{Fixture, Shape, assert_refused, worked};
@@ -123,6 +124,26 @@ pub async fn a_newer_version_replaces_a_held_one(fixture: &dyn Fixture) {
     send(&mut maker, &mut hub).await;
     assert_same(&hub, &adder).await;
     assert!(hub.state().await.held.is_empty());
+}
+
+/// A held row that a full backup of its sender lacks was deleted there: it does not go in when it could.
+pub async fn a_held_row_that_a_full_backup_lacks_was_deleted(fixture: &dyn Fixture) {
+    let (mut maker, mut adder, mut hub) = two_makers(fixture, Shape::Shop).await;
+    maker.write(r#"INSERT INTO customers (id, "fullName") VALUES (1, 'Ada')"#).await;
+    send(&mut maker, &mut adder).await;
+    adder.write("INSERT INTO complaints VALUES (1, 1), (2, 1)").await;
+    send(&mut adder, &mut hub).await;
+    assert_eq!(hub.state().await.held.len(), 2);
+    adder.write("DELETE FROM complaints WHERE id = 1").await;
+    adder.pack_for(&maker.id).await;
+    let known_to_all = adder.state().await.knowledge;
+    assert_eq!(worked(adder.capture().amend(Amendment::Purge { known_to_all }).await), 1);
+    let (full, _) = send(&mut adder, &mut hub).await;
+    assert_eq!((full.request.backup_type, full.count("complaints")), (BackupType::Full, (1, 0)));
+    send(&mut maker, &mut hub).await;
+    assert!(hub.state().await.held.is_empty());
+    assert_eq!(hub.query("SELECT id FROM complaints").await, ["2"]);
+    assert_same(&hub, &adder).await;
 }
 
 /// A parent that was deleted here meanwhile: when it is written again over there, it comes back with its child.

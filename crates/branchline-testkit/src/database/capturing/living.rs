@@ -32,6 +32,7 @@ pub async fn a_change_that_the_life_before_packed_is_not_doubled(fixture: &dyn F
     restored.write("UPDATE products SET price = '6' WHERE id = 2").await;
 
     let everything = restored.full_for(&server_id("STORE-002")).await;
+    assert!(everything.position.clock >= clock, "the clock goes back");
     let was = Some(Dot::new(lost.life(), Generation::new(1)));
     for (table, part, expected) in [
         ("products", "\"price\":\"5\"", &was),
@@ -41,7 +42,6 @@ pub async fn a_change_that_the_life_before_packed_is_not_doubled(fixture: &dyn F
         let row = everything.rows_of(table).into_iter().find(|row| row.line.contains(part));
         let version = row.expect("a changed row").version;
         assert_eq!((&version.dot, &version.was), (&Dot::new(life.clone(), Generation::new(1)), expected));
-        assert!(expected.is_some() || version.time > clock, "{version:?}");
     }
 
     restored.acknowledge(&hq.id, &hq.state().await.knowledge);
