@@ -135,6 +135,8 @@ const CAPTURE: &str = "
       key_columns text[] NOT NULL,
       known_lives int4[] NOT NULL,
       known_generations int8[] NOT NULL,
+      stands_for_lives int4[] NOT NULL,
+      stands_for_generations int8[] NOT NULL,
       line text NOT NULL,
       code text NOT NULL,
       reason text NOT NULL,

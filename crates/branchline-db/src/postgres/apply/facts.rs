@@ -29,6 +29,8 @@ const TABLES: &str = "
       place int4, table_id int4, key text COLLATE pg_catalog.\"C\", base int4, present bool,
       own_life int4, own_generation int8, own_time int8, own_was_life int4, own_was_generation int8,
       pending_time int8, pending_was_life int4, pending_was_generation int8, class text) ON COMMIT DROP;
+    CREATE TEMPORARY TABLE IF NOT EXISTS branchline_stands_for (
+      place int4, number int8, life int4, generation int8) ON COMMIT DROP;
     CREATE TEMPORARY TABLE IF NOT EXISTS branchline_verdict (
       class text, verdict int2) ON COMMIT DROP;
     CREATE TEMPORARY TABLE IF NOT EXISTS branchline_absence (
@@ -37,6 +39,9 @@ const TABLES: &str = "
 /// The two columns of a class that say how the times stand to each other.
 const TIMES: &str = "f.time = 0, coalesce(f.pending_time, f.own_time, 0) = 0,
     sign((f.time - coalesce(f.pending_time, f.own_time, 0))::float8)::int2";
+
+/// When a pending change was made: the log has the wall clock's word, and a change is later than what it changed.
+const PENDING_TIME: &str = "CASE WHEN p.time IS NOT NULL THEN greatest(p.time, v.time + 1) END";
 
 /// What the log says of a table's keys, `{id}` being its number.
 const PENDING: &str = "(
@@ -131,7 +136,7 @@ impl Subject<'_> {
                             CASE WHEN s.branchline_deleted THEN {first} IS NULL
                                  ELSE {first} IS NOT NULL AND NOT ({changed}) END,
                             v.life, v.generation, v.time, v.was_life, v.was_generation,
-                            p.time, p.was_life, p.was_generation
+                            {PENDING_TIME}, p.was_life, p.was_generation
                        FROM {stage} AS s
                        LEFT JOIN {only} AS t ON {same}
                        LEFT JOIN branchline.version AS v ON v.table_id = {id} AND v.key = {key}
@@ -159,14 +164,14 @@ impl Subject<'_> {
              SELECT f.*, ROW(f.base, f.present, f.own_life, f.own_generation, f.own_was_life, f.own_was_generation,
                              f.own_time = 0, f.pending_time IS NULL, f.pending_was_life, f.pending_was_generation)::text
                FROM (SELECT {slot}, {id}, {key}, {base}, true, v.life, v.generation, v.time, v.was_life,
-                            v.was_generation, p.time, p.was_life, p.was_generation
+                            v.was_generation, {PENDING_TIME}, p.was_life, p.was_generation
                        FROM {only} AS t
                        LEFT JOIN branchline.version AS v ON v.table_id = {id} AND v.key = {key}
                        LEFT JOIN {pending} AS p ON p.key = {key}
                       WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {same})
                      UNION ALL
                      SELECT {slot}, {id}, v.key, {base}, false, v.life, v.generation, v.time, v.was_life,
-                            v.was_generation, p.time, p.was_life, p.was_generation
+                            v.was_generation, {PENDING_TIME}, p.was_life, p.was_generation
                        FROM branchline.version AS v LEFT JOIN {pending} AS p ON p.key = v.key
                       WHERE v.table_id = {id} AND v.deleted
                         AND NOT EXISTS (SELECT FROM pg_temp.branchline_fact AS k WHERE k.table_id = {id} AND k.key = v.key)

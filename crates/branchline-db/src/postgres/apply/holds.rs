@@ -21,9 +21,11 @@ use super::standing::Standing;
 use super::unique_swap::Leaving;
 use crate::postgres::session::Session;
 
+mod absent;
 mod beside;
 pub(crate) mod record;
 
+pub(crate) use absent::turn_into_deletions;
 pub(crate) use beside::decide_beside;
 
 /// Held rows that a report names.

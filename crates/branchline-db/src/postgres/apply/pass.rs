@@ -128,6 +128,7 @@ impl Pass<'_> {
         verdicts::decide_all(session, standing, &subjects, self.origin.held_before).await?;
         if !self.origin.held_before {
             holds::decide_beside(session, standing, &subjects, &self.origin).await?;
+            holds::turn_into_deletions(session, standing, &subjects).await?;
         }
         let conflicts = verdicts::count(session, tables, counts).await?;
         if conflicts > 0 {

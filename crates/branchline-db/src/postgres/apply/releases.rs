@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 
 use branchline_core::backup::{ColumnSummary, RowBatch, TableSummary};
 use branchline_core::digest::Digest;
-use branchline_core::id::{BackupId, Generation, ServerId};
+use branchline_core::id::{BackupId, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::Parties;
 use branchline_core::ports::{DatabaseError, OnError, TableMerge};
 use branchline_core::schema::{ColumnName, LogicalType, TableName, parents_first};
-use branchline_core::version::Dot;
 
 use super::pass::{Care, Origin, Pass};
 use super::stage::{self, Staging};
@@ -82,11 +81,7 @@ async fn read(session: &Session, lives: &Lives) -> Result<Vec<Batch>, DatabaseEr
         let source = row.get::<_, &str>(1).parse().map_err(|_| broken("a server id"))?;
         let summary = summary(row.get(2), row.get(3), row.get(4), row.get(5))?;
         if batches.last().is_none_or(|batch| batch.backup != backup) {
-            let (ids, generations): (Vec<i32>, Vec<i64>) = (row.get(6), row.get(7));
-            let mut theirs = Knowledge::new();
-            for (id, generation) in ids.into_iter().zip(generations) {
-                theirs.add(Dot::new(lives.life(id)?.clone(), Generation::new(generation.unsigned_abs())));
-            }
+            let theirs = knowledge::of_columns(lives, row.get(6), row.get(7))?;
             batches.push(Batch { backup, source, theirs, tables: Vec::new() });
         }
         let Some(batch) = batches.last_mut() else { continue };

@@ -164,26 +164,18 @@ impl Changes for PostgresChanges {
 struct Picked {
     /// Of each life the generation above which rows are taken; nothing where all rows are.
     floors: Option<Vec<(i32, i64)>>,
-    /// What the peer knows by the dots of lives before.
-    acknowledged: Vec<(i32, i64)>,
 }
 
 impl Picked {
     fn of(plan: &PackPlan, lives: &Lives) -> Result<Self, DatabaseError> {
         let Selection::Above(floors) = &plan.selection else {
-            return Ok(Self { floors: None, acknowledged: Vec::new() });
+            return Ok(Self { floors: None });
         };
         let floor = |floor: &branchline_core::pack::Floor| {
             let above = floor.above.map_or(-1, |above| signed(above.value()));
             Ok((lives.known(&floor.life)?, above))
         };
-        let acknowledged = plan.acknowledged.iter();
-        let acknowledged =
-            acknowledged.filter_map(|(life, held)| Some((lives.id(life)?, signed(held.value()))));
-        Ok(Self {
-            floors: Some(floors.iter().map(floor).collect::<Result<_, DatabaseError>>()?),
-            acknowledged: acknowledged.collect(),
-        })
+        Ok(Self { floors: Some(floors.iter().map(floor).collect::<Result<_, DatabaseError>>()?) })
     }
 
     /// Whether the version of a row is taken, in SQL; nothing where none is.
@@ -195,16 +187,7 @@ impl Picked {
         let floor =
             |(life, above): &(i32, i64)| format!("{alias}.life = {life} AND {alias}.generation > {above}");
         let floors = floors.iter().map(floor).collect::<Vec<_>>().join(" OR ");
-        Some(format!("({floors}) AND {}", self.unknown_before(alias)))
-    }
-
-    /// Whether the peer does not know the row by the dot that it had in the life before, in SQL.
-    fn unknown_before(&self, alias: &str) -> String {
-        let known = |(life, held): &(i32, i64)| {
-            format!("{alias}.was_life = {life} AND {alias}.was_generation <= {held}")
-        };
-        let known = self.acknowledged.iter().map(known).collect::<Vec<_>>().join(" OR ");
-        if known.is_empty() { "true".to_owned() } else { format!("({known}) IS NOT TRUE") }
+        Some(format!("({floors})"))
     }
 }
 
@@ -230,11 +213,10 @@ impl Query<'_> {
         if self.logged {
             parts.push(format!(
                 "SELECT l.key, {}, {}::int8, greatest(l.at, (SELECT v.time + 1 FROM branchline.version AS v
-                          WHERE v.table_id = {id} AND v.key = l.key)), l.was_life, l.was_generation, NULL
-                   FROM logged AS l WHERE {}",
+                          WHERE v.table_id = {id} AND v.key = l.key)), l.was_life, l.was_generation, NULL::bool
+                   FROM logged AS l",
                 self.own,
                 signed(self.generation.value()),
-                self.picked.unknown_before("l"),
             ));
         }
         if let Some(versions) = self.picked.versions("v") {

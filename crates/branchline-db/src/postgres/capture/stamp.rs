@@ -143,10 +143,11 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
             continue;
         }
         let meta = Meta::read(&reader).await?;
+        let held = knowledge::held(&reader, &lives).await?;
         let mut position = Position {
             generation: meta.generation,
             knowledge: knowledge::passed_on(&reader, &lives).await?,
-            reached: knowledge::held(&reader, &lives).await?,
+            seen: knowledge::seen(&reader, &lives, &held).await?,
             purged: knowledge::purged(&reader, &lives).await?,
             clock: meta.clock,
             own,
@@ -245,7 +246,7 @@ impl Stamp<'_> {
         let latest = unsigned(&session.row(LATEST, &[&own, &generation]).await?, 0);
         position.clock = position.clock.max(ChangeTime::from_micros(latest));
         position.knowledge.add(Dot::new(position.own.clone(), position.generation));
-        position.reached.add(Dot::new(position.own.clone(), position.generation));
+        position.seen.add(Dot::new(position.own.clone(), position.generation));
         session.rows(EMPTY, &[&ids]).await?;
         Meta::advance(session, position.generation, position.clock).await?;
         let own_alone = own_knowledge(&position.own, position.generation);

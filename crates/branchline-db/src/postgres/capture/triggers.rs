@@ -44,13 +44,11 @@ pub(crate) fn create_function(id: i32, key: &Key, kind: Kind) -> String {
         "CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp{settings} AS $branchline$
 DECLARE
-  moment pg_catalog.int8;
+  moment CONSTANT pg_catalog.int8 := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8;
 BEGIN
   IF pg_catalog.pg_trigger_depth() = 1 AND pg_catalog.current_setting('branchline.applying', true) = 'on' THEN
     RETURN NULL;
   END IF;
-  SELECT greatest((extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8, m.clock + 1)
-    INTO moment FROM branchline.meta AS m;
   IF TG_OP = 'TRUNCATE' THEN
     EXECUTE pg_catalog.format('INSERT INTO branchline.change (table_id, at, key) SELECT {id}, $1, %s FROM ONLY %s AS t', {truncated}, TG_RELID::pg_catalog.regclass) USING moment;
 {body}  END IF;

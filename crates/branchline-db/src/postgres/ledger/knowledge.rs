@@ -10,7 +10,20 @@ use crate::postgres::session::Session;
 
 const HELD: &str = "SELECT life, generation FROM branchline.knowledge";
 const PURGED: &str = "SELECT life, generation FROM branchline.purged";
-const LOWEST_HELD_BACK: &str = "SELECT life, min(generation) FROM branchline.held GROUP BY life";
+const HELD_BACK: &str = "
+    SELECT DISTINCT d.life, d.generation
+      FROM branchline.held AS h
+     CROSS JOIN LATERAL (
+       SELECT h.life, h.generation UNION ALL SELECT h.was_life, h.was_generation
+       UNION ALL SELECT * FROM unnest(h.stands_for_lives, h.stands_for_generations)) AS d (life, generation)
+     WHERE d.life IS NOT NULL";
+
+/// By one look into the index for each life.
+const SEEN: &str = "
+    SELECT l.id, v.generation FROM branchline.life AS l
+     CROSS JOIN LATERAL (SELECT generation FROM branchline.version WHERE life = l.id
+                          ORDER BY generation DESC LIMIT 1) AS v
+    UNION ALL SELECT DISTINCT base, 0::int8 FROM branchline.captured";
 const JOIN_HELD: &str = "
     INSERT INTO branchline.knowledge AS k (life, generation)
     SELECT life, generation FROM unnest($1::int4[], $2::int8[]) AS new (life, generation)
@@ -30,20 +43,24 @@ pub(crate) async fn purged(session: &Session, lives: &Lives) -> Result<Knowledge
     read(session, PURGED, lives).await
 }
 
-/// All that is held here but held rows: what a position says. Of a life with held rows only what is below the lowest
-/// of them is passed on.
+/// All that is held here, held rows excepted, and what was decided against them: what a position says.
 pub(crate) async fn passed_on(session: &Session, lives: &Lives) -> Result<Knowledge, DatabaseError> {
-    let mut held_back = std::collections::BTreeMap::new();
-    for row in session.rows(LOWEST_HELD_BACK, &[]).await? {
-        held_back.insert(lives.life(row.get(0))?.clone(), unsigned(&row, 1));
+    let mut held_back = Vec::new();
+    for row in session.rows(HELD_BACK, &[]).await? {
+        held_back.push(Dot::new(lives.life(row.get(0))?.clone(), Generation::new(unsigned(&row, 1))));
     }
-    let all = held(session, lives).await?;
-    let below = |(life, generation): (branchline_core::version::Life, Generation)| match held_back.get(&life)
-    {
-        None => Some((life, generation)),
-        Some(lowest) => Some((life, generation.min(Generation::new(lowest.checked_sub(1)?)))),
-    };
-    Ok(all.into_iter().filter_map(below).collect())
+    Ok(held(session, lives).await?.without(&held_back))
+}
+
+/// Of each life the highest generation that any row has, and at least what is `held`. Bases count as well.
+pub(crate) async fn seen(
+    session: &Session,
+    lives: &Lives,
+    held: &Knowledge,
+) -> Result<Knowledge, DatabaseError> {
+    let mut seen = read(session, SEEN, lives).await?;
+    seen.join(held);
+    Ok(seen)
 }
 
 /// Takes in what is held now. The lives must have numbers.
@@ -83,6 +100,19 @@ async fn join(
     }
     let (ids, generations) = columns(lives, knowledge)?;
     session.rows(sql, &[&ids, &generations]).await.map(drop)
+}
+
+/// What [`columns`] made of it.
+pub(crate) fn of_columns(
+    lives: &Lives,
+    ids: Vec<i32>,
+    generations: Vec<i64>,
+) -> Result<Knowledge, DatabaseError> {
+    let mut knowledge = Knowledge::new();
+    for (id, generation) in ids.into_iter().zip(generations) {
+        knowledge.add(Dot::new(lives.life(id)?.clone(), Generation::new(generation.unsigned_abs())));
+    }
+    Ok(knowledge)
 }
 
 /// Numbers of lives, and the generation of each.

@@ -93,10 +93,24 @@ pub async fn of_two_inserts_the_newest_wins(fixture: &dyn Fixture) {
     assert_later_wins(fixture, earlier, later, &["1.10", "20.00", "0.05", "8"]).await;
 }
 
-/// Both deleted it: nothing is left, and nothing circles.
-pub async fn two_deletes_agree(fixture: &dyn Fixture) {
-    let gone = "DELETE FROM order_items WHERE line = 2";
-    assert_later_wins(fixture, gone, gone, &["1.10", "20.00", "0.05"]).await;
+/// Both made the same of a row: nothing is overruled, nothing circles.
+pub async fn two_equal_changes_are_no_conflict(fixture: &dyn Fixture) {
+    for crossing in [false, true] {
+        let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+        for server in [&store, &hq] {
+            server
+                .write("UPDATE products SET price = '5' WHERE id = 1; DELETE FROM order_items WHERE line = 2")
+                .await;
+            server.write("INSERT INTO products VALUES (7, 'S-7', '7')").await;
+        }
+        if crossing {
+            let (there, back) = (store.pack_for(&hq.id).await, hq.pack_for(&store.id).await);
+            deliver(&mut store, &mut hq, &there).await;
+            deliver(&mut hq, &mut store, &back).await;
+        }
+        settle(&mut store, &mut hq).await;
+        assert_eq!((conflicts(&store).await, conflicts(&hq).await), (0, 0), "crossing: {crossing}");
+    }
 }
 
 /// A row that was made with knowledge of the other is no conflict, whatever the clocks say.
@@ -239,6 +253,25 @@ pub async fn a_peer_behind_the_horizon_gets_everything(fixture: &dyn Fixture) {
     }
     deliver(&mut hq, &mut store, &back).await;
     settle(&mut store, &mut hq).await;
+}
+
+/// A filter keeps rows back: that they are not in a full backup says nothing.
+pub async fn absence_from_a_filtered_table_says_nothing(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    store.write("DELETE FROM order_items").await;
+    store.pack_for(&hq.id).await;
+    let known_to_all = store.state().await.knowledge;
+    assert_eq!(worked(store.capture().amend(Amendment::Purge { known_to_all }).await), 3);
+    let mut full = store.pack_for(&hq.id).await;
+    assert_eq!((full.request.backup_type, full.count("order_items")), (BackupType::Full, (0, 0)));
+    for summary in &mut full.request.tables {
+        summary.filtered = true;
+    }
+    let before = hq.hashes().await;
+    let report = deliver(&mut store, &mut hq, &full).await;
+    assert_eq!(full.merged_in_all(&report).deleted, 0);
+    assert_eq!(hq.hashes().await, before);
+    assert!(!worked(hq.capture().has_changes().await));
 }
 
 /// What a full backup shows to have been deleted, and a row here that its source never saw hangs on it: it cannot go,

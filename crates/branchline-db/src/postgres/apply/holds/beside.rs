@@ -1,9 +1,10 @@
 //! Rows that come in for the key of a held row: decided against the held row first, as if that were here.
 //!
 //! Where the held row wins, the incoming one is dropped; where the incoming one wins, the held one is dropped and the
-//! incoming one is decided against the row that is here.
+//! incoming one is decided against the row that is here. Until the winner goes in, none of the others is here either: a
+//! held row stands for them.
 
-use branchline_core::merge::{decide_beside_held, decide_held};
+use branchline_core::merge::{Verdict, decide_beside_held, decide_held};
 use branchline_core::ports::DatabaseError;
 
 use crate::postgres::apply::facts::Subject;
@@ -25,11 +26,32 @@ const BESIDE: &str = "
 const SET: &str = "
     UPDATE pg_temp.branchline_fact SET class = $3 WHERE place = $1 AND number = $2";
 const SET_VERDICT: &str = "INSERT INTO pg_temp.branchline_verdict VALUES ($1, $2)";
-const DROP_HELD: &str =
-    "DELETE FROM branchline.held WHERE table_name = $1 AND md5(key) = md5($2) AND key = $2";
+const STAND_FOR: &str = "
+    UPDATE branchline.held AS h
+       SET stands_for_lives = h.stands_for_lives || d.lives, stands_for_generations = h.stands_for_generations || d.generations
+      FROM (SELECT array_agg(d.life) AS lives, array_agg(d.generation) AS generations
+              FROM pg_temp.branchline_fact AS f
+             CROSS JOIN LATERAL (VALUES (f.life, f.generation), (f.was_life, f.was_generation)) AS d (life, generation)
+             WHERE f.place = $1 AND f.number = $2 AND d.life IS NOT NULL) AS d
+     WHERE h.table_name = $3 AND md5(h.key) = md5($4) AND h.key = $4";
+const DROP_HELD: &str = "
+    WITH dropped AS (
+      DELETE FROM branchline.held WHERE table_name = $3 AND md5(key) = md5($4) AND key = $4 RETURNING *)
+    INSERT INTO pg_temp.branchline_stands_for
+    SELECT $1, $2, d.life, d.generation
+      FROM dropped AS h
+     CROSS JOIN LATERAL (
+       SELECT h.life, h.generation UNION ALL SELECT h.was_life, h.was_generation
+       UNION ALL SELECT * FROM unnest(h.stands_for_lives, h.stands_for_generations)) AS d (life, generation)
+     WHERE d.life IS NOT NULL";
 const RECORD: &str = "
     INSERT INTO branchline.conflict (table_name, key, backup, source, taken, ours, our_version, theirs, their_version)
     VALUES ($1, $2, $3::text::uuid, $4, $5, $6, $7, NULL, $8)";
+
+/// Whether anything is held.
+pub(super) async fn any_held(session: &Session) -> Result<bool, DatabaseError> {
+    Ok(session.row(ANY_HELD, &[]).await?.get(0))
+}
 
 /// Decides for the staged rows whose keys have held rows.
 pub(crate) async fn decide_beside(
@@ -38,7 +60,7 @@ pub(crate) async fn decide_beside(
     subjects: &[Subject<'_>],
     origin: &Origin,
 ) -> Result<(), DatabaseError> {
-    if !session.row(ANY_HELD, &[]).await?.get::<_, bool>(0) {
+    if !any_held(session).await? {
         return Ok(());
     }
     let slots: Vec<i32> =
@@ -74,11 +96,14 @@ pub(crate) async fn decide_beside(
                 .await?;
         }
         let verdict = if beside.takes() {
-            session.rows(DROP_HELD, &[&table, &key]).await?;
+            session.rows(DROP_HELD, &[&place, &number, &table, &key]).await?;
             let class = ClassRow::of_one(session, place, number).await?;
             decide_held(&incoming, &class.local(standing)?, class.base(standing)?, &standing.parties)
         } else {
-            branchline_core::merge::Verdict::Old
+            if beside != Verdict::Old {
+                session.rows(STAND_FOR, &[&place, &number, &table, &key]).await?;
+            }
+            Verdict::Old
         };
         let class = format!("beside {place} {number}");
         session.rows(SET, &[&place, &number, &class]).await?;

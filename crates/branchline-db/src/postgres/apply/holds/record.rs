@@ -18,23 +18,29 @@ use crate::postgres::table_reader::TableReader;
 /// Held rows of the table are read with what the ledger says of them; `{held}` is the temporary table.
 const ABOUT: &str = "
     SELECT f.key, h.branchline_line, h.branchline_code, h.branchline_reason,
-           f.life, f.generation, f.time, f.was_life, f.was_generation, f.deleted
+           f.life, f.generation, f.time, f.was_life, f.was_generation, f.number
       FROM {held} AS h JOIN pg_temp.branchline_fact AS f ON f.place = {slot} AND f.number = h.branchline_number
      ORDER BY h.branchline_number";
 
 const KEEP: &str = "
     INSERT INTO branchline.held AS h
       (table_name, key, source, backup, columns, types, key_columns, known_lives, known_generations,
-       life, generation, time, was_life, was_generation, line, code, reason)
+       stands_for_lives, stands_for_generations, life, generation, time, was_life, was_generation, line, code, reason)
     SELECT $1, r.key, $2, $3::text::uuid, $4, $5, $6, $7, $8,
+           ARRAY(SELECT s.life FROM pg_temp.branchline_stands_for AS s
+                  WHERE s.place = $18 AND s.number = r.number ORDER BY s.life, s.generation),
+           ARRAY(SELECT s.generation FROM pg_temp.branchline_stands_for AS s
+                  WHERE s.place = $18 AND s.number = r.number ORDER BY s.life, s.generation),
            r.life, r.generation, r.time, r.was_life, r.was_generation, r.line, r.code, r.reason
       FROM unnest($9::text[], $10::int4[], $11::int8[], $12::int8[], $13::int4[], $14::int8[], $15::text[],
-                  $16::text[], $17::text[])
-        AS r (key, life, generation, time, was_life, was_generation, line, code, reason)
+                  $16::text[], $17::text[], $19::int8[])
+        AS r (key, life, generation, time, was_life, was_generation, line, code, reason, number)
     ON CONFLICT (table_name, md5(key)) DO UPDATE
        SET source = excluded.source, backup = excluded.backup, columns = excluded.columns, types = excluded.types,
            key_columns = excluded.key_columns, known_lives = excluded.known_lives,
-           known_generations = excluded.known_generations, life = excluded.life, generation = excluded.generation,
+           known_generations = excluded.known_generations,
+           stands_for_lives = h.stands_for_lives || excluded.stands_for_lives,
+           stands_for_generations = h.stands_for_generations || excluded.stands_for_generations, life = excluded.life, generation = excluded.generation,
            time = excluded.time, was_life = excluded.was_life, was_generation = excluded.was_generation,
            line = excluded.line, code = excluded.code, reason = excluded.reason,
            since = CASE WHEN h.backup = excluded.backup THEN h.since ELSE excluded.since END
@@ -47,6 +53,7 @@ const FORGET_CONFLICTS: &str = "
 #[derive(Debug, Default)]
 struct Rows {
     keys: Vec<String>,
+    numbers: Vec<i64>,
     lives: Vec<i32>,
     generations: Vec<i64>,
     times: Vec<i64>,
@@ -87,6 +94,7 @@ pub(crate) async fn write(
         let came: Option<String> = row.get(1);
         let rows = if came.is_some() { &mut theirs } else { &mut ours };
         rows.keys.push(row.get(0));
+        rows.numbers.push(row.get(9));
         rows.lives.push(row.get(4));
         rows.generations.push(row.get(5));
         rows.times.push(row.get(6));
@@ -167,7 +175,9 @@ async fn keep(
     let (table, source) = (subject.target.table.name.as_str(), pass.origin.source.as_str());
     let backup = pass.origin.backup.to_string();
     let Columns { names, types, key } = columns;
-    let Rows { keys, lives, generations, times, was_lives, was_generations, lines, codes, reasons } = rows;
+    let slot = i32::try_from(subject.target.slot).unwrap_or(i32::MAX);
+    let Rows { keys, numbers, lives, generations, times, was_lives, was_generations, lines, codes, reasons } =
+        rows;
     pass.session
         .rows(
             KEEP,
@@ -189,6 +199,8 @@ async fn keep(
                 lines,
                 codes,
                 reasons,
+                &slot,
+                numbers,
             ],
         )
         .await
