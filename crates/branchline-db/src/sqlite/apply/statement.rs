@@ -4,7 +4,7 @@
 //! `s` the staged one.
 
 use super::super::affinity::Affinity;
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::plan::TablePlan;
 
 /// The table of a plan on the stage.
@@ -36,11 +36,6 @@ pub(super) fn index_stage(plan: &TablePlan) -> String {
     let columns: Vec<_> =
         columns.map(|(column, collation)| format!("c{column}{}", collate(collation.as_deref()))).collect();
     format!("CREATE UNIQUE INDEX branchline_stage.k{place} ON r{place} ({})", columns.join(", "))
-}
-
-/// ` COLLATE "NAME"`, or nothing.
-pub(super) fn collate(collation: Option<&str>) -> String {
-    collation.map(|collation| format!(" COLLATE {}", Ident(collation))).unwrap_or_default()
 }
 
 /// That a row of the target (alias `target`) and a staged one (alias `staged`) have the same key.

@@ -16,10 +16,10 @@ use rusqlite::Connection;
 
 use super::super::affinity::{Affinity, ColumnForm};
 use super::super::error::{failed, is_constraint};
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::super::schema::Catalogue;
 use super::plan::TablePlan;
-use super::statement::{collate, not_staged, or_abort, same_key, stage_table, target_table};
+use super::statement::{not_staged, or_abort, same_key, stage_table, target_table};
 
 /// Gives placeholders to the rows that stand in the way; answers whether there were some.
 pub(super) fn release(
