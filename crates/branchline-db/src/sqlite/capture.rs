@@ -19,7 +19,7 @@ mod changes;
 mod detach;
 mod look;
 mod position;
-mod stamp;
+pub(super) mod stamp;
 mod triggers;
 
 use std::sync::Arc;

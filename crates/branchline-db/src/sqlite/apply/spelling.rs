@@ -54,6 +54,16 @@ pub(super) fn adopt(
     Ok(!functions.known.is_empty())
 }
 
+/// Gives the keys of rows that are to be removed the spelling of equal ones here; answers whether there were columns to
+/// look at.
+pub(super) fn adopt_keys(connection: &Connection, removals: &[TablePlan]) -> Result<bool, DatabaseError> {
+    let mut functions = Functions { connection, known: Vec::new() };
+    for plan in removals.iter().filter(|plan| plan.rows > 0) {
+        keys(&mut functions, plan)?;
+    }
+    Ok(!functions.known.is_empty())
+}
+
 fn keys(functions: &mut Functions<'_>, plan: &TablePlan) -> Result<(), DatabaseError> {
     let mut pairs = Vec::with_capacity(plan.key.len());
     for (&place, collation) in plan.key.iter().zip(&plan.key_collations) {

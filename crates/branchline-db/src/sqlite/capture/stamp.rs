@@ -46,15 +46,15 @@ const SUMMARY: &str = "SELECT count(*), coalesce(max(time), 0) FROM temp.branchl
 
 /// What the log comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamped {
+pub(in super::super) struct Stamped {
     /// Rows that changed.
-    pub(super) rows: u64,
+    pub(in super::super) rows: u64,
     /// The time of the latest change.
-    pub(super) last: ChangeTime,
+    pub(in super::super) last: ChangeTime,
 }
 
 /// Computes what the log comes to, on this connection and for the moment that it sees.
-pub(super) fn compute(connection: &Connection) -> Result<Stamped, DatabaseError> {
+pub(in super::super) fn compute(connection: &Connection) -> Result<Stamped, DatabaseError> {
     connection.execute_batch(MAKE).map_err(failed)?;
     connection.execute(&gather(), []).map_err(failed)?;
     let captured = captured::all(connection)?;

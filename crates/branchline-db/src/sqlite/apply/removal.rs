@@ -1,0 +1,57 @@
+//! Removes the rows whose keys stand on the stage for that, children before their parents.
+//!
+//! Rows are counted before the first is removed and after the last: a cascade may be faster than we are, and SQLite
+//! does not count what it removes. Each is found by its key.
+
+use branchline_core::ports::DatabaseError;
+use rusqlite::Connection;
+
+use super::super::error::failed;
+use super::super::ident::Ident;
+use super::merge::execute;
+use super::plan::TablePlan;
+use super::statement::{same_key, stage_table, target_table};
+
+/// Removes them, table by table in the order given; counts those that were there and are gone, by place.
+pub(super) fn remove(
+    connection: &Connection,
+    removals: &[TablePlan],
+    order: impl Iterator<Item = usize>,
+) -> Result<Vec<u64>, DatabaseError> {
+    let there = |plan: &TablePlan| if plan.rows == 0 { Ok(0) } else { count_there(connection, plan) };
+    let before = removals.iter().map(there).collect::<Result<Vec<_>, _>>()?;
+    // Where rows carry no marks there is nothing to remove.
+    let has_some = |place: &usize| before.get(*place).is_some_and(|&rows| rows > 0);
+    for plan in order.filter(has_some).map(|place| &removals[place]) {
+        execute(connection, plan, &delete(plan))?;
+    }
+    let gone = |(plan, before): (_, u64)| Ok(before.saturating_sub(there(plan)?));
+    removals.iter().zip(before).map(gone).collect()
+}
+
+/// How many of the keys on the stage are here.
+pub(super) fn count_there(connection: &Connection, plan: &TablePlan) -> Result<u64, DatabaseError> {
+    let sql = format!(
+        "SELECT count(*) FROM {} AS s CROSS JOIN {} AS t WHERE {}",
+        stage_table(plan),
+        target_table(plan),
+        same_key(plan, "t", "s"),
+    );
+    connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(failed)
+}
+
+fn delete(plan: &TablePlan) -> String {
+    let key = |alias: &str| {
+        let columns =
+            plan.key.iter().map(|&place| format!("{alias}{}", Ident(plan.columns[place].name.as_str())));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "DELETE FROM {t} WHERE ({}) IN (SELECT {} FROM {} AS s CROSS JOIN {t} AS t WHERE {})",
+        key(""),
+        key("t."),
+        stage_table(plan),
+        same_key(plan, "t", "s"),
+        t = target_table(plan),
+    )
+}
