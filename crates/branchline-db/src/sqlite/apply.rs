@@ -16,6 +16,7 @@
 //! Foreign keys are on in this session, whatever the shop's program does, and deferred to the end. Rows of the shop
 //! that were broken before are left alone; rows of the backup must hold.
 
+mod absence;
 mod conflicts;
 mod decide;
 mod foreign_keys;

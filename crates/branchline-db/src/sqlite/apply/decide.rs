@@ -13,11 +13,12 @@ use rusqlite::{Row, params};
 use super::super::error::failed;
 use super::super::ident::Ident;
 use super::super::ledger::version;
+use super::super::schema::Catalogue;
 use super::conflicts;
 use super::plan::TablePlan;
+use super::stage::Removal;
 use super::statement::{differ, same_key, stage_table, target_table};
 use super::versions::{AS_OURS, Versioned, VersionedTable, staged_key};
-use crate::sqlite::schema::Catalogue;
 
 const IS_PENDING: &str = "SELECT EXISTS (SELECT 1 FROM temp.branchline_stamped WHERE table_id = ?1)";
 
@@ -44,7 +45,12 @@ pub(super) fn table(
     if fresh {
         facts.decide_base()?;
     }
-    facts.decide_each(if fresh { " WHERE s.life IS NOT NULL" } else { "" })?;
+    let listed = format!(" WHERE {}", Removal::LISTED);
+    facts.decide_each(match (is_removal, fresh) {
+        (true, _) => &listed,
+        (false, true) => " WHERE s.life IS NOT NULL",
+        (false, false) => "",
+    })?;
     count.conflicts += conflicts::record(versioned, catalogue, plan, table, is_removal)?;
     let of = |which: &str| {
         let sql = format!("SELECT count(*) FROM {decided} WHERE {which}");

@@ -15,7 +15,7 @@ use super::super::schema::{self, Catalogue};
 use super::plan::TablePlan;
 use super::unique_swap::Leaving;
 use super::versions::Versioned;
-use super::{Work, decide, foreign_keys, mirror, removal, spelling, statement, unique_swap};
+use super::{Work, absence, decide, foreign_keys, mirror, removal, spelling, statement, unique_swap};
 use crate::stages::Stages;
 
 /// Takes the write lock at the beginning: a lock that is asked for later can fail at once.
@@ -43,8 +43,9 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         stages.end("compare");
     }
     let versioned = Versioned::begin(connection, request, lives)?;
+    let mut renewed = Vec::new();
     if let Some(versioned) = &versioned {
-        decide_all(versioned, catalogue, plans, removals, &mut tables)?;
+        renewed = decide_all(versioned, catalogue, plans, removals, &mut tables)?;
         stages.end("decide");
     }
     let was_empty = plans.iter().map(|plan| is_empty(connection, plan)).collect::<Result<Vec<_>, _>>()?;
@@ -61,9 +62,9 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         table.unchanged += merged.unchanged;
     }
     let removed = removal::remove(connection, removals, order.iter().rev().copied())?;
-    for ((table, removals), removed) in tables.iter_mut().zip(removals.iter()).zip(removed) {
-        table.deleted = removed;
-        table.unchanged += removals.rows.saturating_sub(removed);
+    for (table, removed) in tables.iter_mut().zip(removed) {
+        table.deleted = removed.gone;
+        table.unchanged += removed.missing;
     }
     stages.end("delete");
     foreign_keys::check(connection, catalogue, plans, request.mirror && versioned.is_none())?;
@@ -77,7 +78,7 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         stages.end("delete");
     }
     let knowledge = match &versioned {
-        Some(versioned) => Some(put_down(versioned, plans, removals, &was_empty)?),
+        Some(versioned) => Some(put_down(versioned, plans, removals, &renewed, &was_empty)?),
         None => held_here(connection)?,
     };
     stages.end("record");
@@ -96,21 +97,25 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     })
 }
 
-/// Decides every staged row, and which rows that a full backup does not hold go.
+/// Decides every staged row, and what becomes of rows that a full backup does not hold; answers plans of those that
+/// count as changes made here.
 fn decide_all(
     versioned: &Versioned<'_>,
     catalogue: &Catalogue,
     plans: &mut [TablePlan],
     removals: &mut [TablePlan],
     tables: &mut [TableMerge],
-) -> Result<(), DatabaseError> {
+) -> Result<Vec<TablePlan>, DatabaseError> {
     versioned.raise_clock()?;
+    let mut renewed = Vec::new();
+    let first_free = plans.len() + removals.len();
     for ((plan, removals), count) in plans.iter_mut().zip(removals).zip(tables) {
         let Some(table) = versioned.table(plan)? else { continue };
+        renewed.extend(absence::table(versioned, plan, removals, &table, first_free + plan.place)?);
         decide::table(versioned, catalogue, plan, &table, false, count)?;
         decide::table(versioned, catalogue, removals, &table, true, count)?;
     }
-    Ok(())
+    Ok(renewed)
 }
 
 /// Puts down what went in; answers all that is held here now.
@@ -118,6 +123,7 @@ fn put_down(
     versioned: &Versioned<'_>,
     plans: &[TablePlan],
     removals: &[TablePlan],
+    renewed: &[TablePlan],
     was_empty: &[bool],
 ) -> Result<Knowledge, DatabaseError> {
     for ((plan, removals), &was_empty) in plans.iter().zip(removals).zip(was_empty) {
@@ -131,6 +137,11 @@ fn put_down(
     for plan in plans {
         if let Some(table) = versioned.table(plan)? {
             versioned.note_as_ours(plan, &table)?;
+        }
+    }
+    for plan in renewed {
+        if let Some(table) = versioned.table(plan)? {
+            versioned.note(plan, &table, "true")?;
         }
     }
     versioned.learn()

@@ -171,6 +171,17 @@ pub(super) enum Removal {
     Absent = 1,
     /// It left what the two servers share: nothing is left.
     OutOfScope = 2,
+    /// A mirror does not hold it, and its source never knew it: that is a deletion made here.
+    Mirrored = 3,
+}
+
+impl Removal {
+    /// Whether the backup lists the row itself, as a condition on the stage.
+    pub(super) const LISTED: &'static str = "s.kind IN (0, 2)";
+    /// Whether the row goes with what the ledger knows of it, and leaves no tombstone.
+    pub(super) const FORGOTTEN: &'static str = "s.kind IN (1, 2)";
+    /// Whether the removal is the backup's, and no change made here.
+    pub(super) const OF_THE_BACKUP: &'static str = "s.kind IN (0, 1, 2)";
 }
 
 /// Why a value is not on the stage.

@@ -182,11 +182,11 @@ impl<'a> Versioned<'a> {
         self.put(plan, table, "1", &format!("s.kind = {}", Removal::Deleted as i64))?;
         let sql = format!(
             "DELETE FROM main.branchline_version WHERE table_id = ?1 AND key IN
-             (SELECT {text} FROM {stage} AS s WHERE s.kind <> {})",
-            Removal::Deleted as i64,
+             (SELECT {text} FROM {stage} AS s WHERE {})",
+            Removal::FORGOTTEN,
         );
         self.connection.execute(&sql, params![table.captured.id]).map_err(failed)?;
-        self.note_taken(plan, table, "")
+        self.note_taken(plan, table, &format!(" WHERE {}", Removal::OF_THE_BACKUP))
     }
 
     fn put(
