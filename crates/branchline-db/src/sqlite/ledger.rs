@@ -16,7 +16,7 @@
 //! | `branchline_captured` | the tables that are captured (`captured`) |
 //! | `branchline_change` | the change log: what the triggers noted and no pack has stamped (`change`) |
 //! | `branchline_version` | the version of each row that changed, and tombstones (`version`) |
-//! | `branchline_held` | rows that could not go in (`held`) |
+//! | `branchline_held`, `branchline_held_known` | rows that could not go in (`held`) |
 //! | `branchline_conflict` | conflicts, with both images (`conflict`) |
 //!
 //! Their declarations use nothing that SQLite 3.8 lacks: the shop's program opens the same file, and an engine that
@@ -79,14 +79,16 @@ static MIGRATIONS: [Migration; 3] = [
             version::BY_GENERATION,
             version::TOMBSTONES,
             held::TABLE,
+            held::KNOWN_TABLE,
             conflict::TABLE,
         ],
     },
 ];
 
 /// Every table, those that others speak of last.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 13] = [
     conflict::NAME,
+    held::KNOWN_NAME,
     held::NAME,
     version::NAME,
     change::NAME,

@@ -3,7 +3,8 @@
 //!
 //! Facts come by one query for each table, every part of it by an index: the row here, its version, and its change that
 //! waits in the log. Where a table here never had anything, the rows of the backup's base are decided at once.
-//! Rows that do not go in leave the stage, and what follows sees only those that do.
+//! Rows that do not go in leave the stage, and what follows sees only those that do. A conflict that ours won is put on
+//! record here; one that theirs won only when it is clear that the row is not held.
 
 use branchline_core::merge::{LocalRow, Pending, Verdict, decide};
 use branchline_core::ports::{DatabaseError, TableMerge};
@@ -51,7 +52,7 @@ pub(super) fn table(
         (false, true) => " WHERE s.life IS NOT NULL",
         (false, false) => "",
     })?;
-    count.conflicts += conflicts::record(versioned, catalogue, plan, table, is_removal)?;
+    count.conflicts += conflicts::record(versioned, catalogue, plan, table, conflicts::LOST, is_removal)?;
     let of = |which: &str| {
         let sql = format!("SELECT count(*) FROM {decided} WHERE {which}");
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(failed)
@@ -65,7 +66,7 @@ pub(super) fn table(
     );
     connection.execute(&leave, []).map_err(failed)?;
     let ours = format!(
-        "UPDATE {stage} SET kind = {AS_OURS} WHERE n IN (SELECT n FROM {decided} WHERE verdict = 'take_as_ours')"
+        "UPDATE {stage} SET kind = {AS_OURS} WHERE kind IS NULL AND n IN (SELECT n FROM {decided} WHERE verdict = 'take_as_ours')"
     );
     if !is_removal {
         connection.execute(&ours, []).map_err(failed)?;
@@ -127,7 +128,7 @@ impl Facts<'_> {
     }
 
     fn verdict(&self, incoming: &Version, local: &LocalRow) -> Verdict {
-        decide(incoming, local, self.table.base_here, &self.versioned.parties)
+        decide(incoming, local, self.table.base_here, &self.versioned.origin(self.plan).parties)
     }
 
     fn decide_each(&self, which: &str) -> Result<(), DatabaseError> {

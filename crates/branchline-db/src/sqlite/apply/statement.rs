@@ -133,6 +133,17 @@ pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
     )
 }
 
+/// The statements that bring in one row, by its number.
+pub(super) fn one(plan: &TablePlan) -> Vec<String> {
+    let statements = update(plan).into_iter().chain([insert(plan, false)]);
+    statements.map(|sql| format!("{sql} AND s.n = ?1")).collect()
+}
+
+/// Whether a row, by its number, is not here.
+pub(super) fn is_missing(plan: &TablePlan) -> String {
+    format!("SELECT EXISTS (SELECT 1 FROM {} AS s WHERE s.n = ?1 AND {})", stage_table(plan), missing(plan))
+}
+
 /// That a staged row (alias `s`) has no row of its key here.
 pub(super) fn missing(plan: &TablePlan) -> String {
     format!("NOT EXISTS (SELECT 1 FROM {} AS t WHERE {})", target_table(plan), same_key(plan, "t", "s"))

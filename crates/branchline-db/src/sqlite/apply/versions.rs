@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use branchline_core::id::Generation;
+use branchline_core::id::{BackupId, Generation, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::Parties;
 use branchline_core::ports::{ApplyRequest, DatabaseError, MergeContext};
@@ -26,6 +26,7 @@ use super::super::error::failed;
 use super::super::key::text_of_noted;
 use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::change::NOW;
+use super::super::ledger::held;
 use super::super::ledger::knowledge;
 use super::super::ledger::life::{self, Lives};
 use super::super::ledger::standing;
@@ -47,12 +48,22 @@ pub(super) const AS_OURS: i64 = 1;
 pub(super) struct Versioned<'a> {
     pub(super) connection: &'a Connection,
     pub(super) request: &'a ApplyRequest,
-    pub(super) context: &'a MergeContext,
-    pub(super) parties: Parties,
+    context: &'a MergeContext,
+    /// The backup, and the earlier ones of which rows are tried again.
+    origins: Vec<Origin>,
     /// The lives of the ledger.
     pub(super) lives: Lives,
     staged: &'a StagedLives,
     captured: HashMap<TableName, CapturedTable>,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// Who knew what.
+    pub(super) parties: Parties,
+    pub(super) source: ServerId,
+    pub(super) backup: BackupId,
 }
 
 /// A table of the backup that is captured here, and whose rows have versions there.
@@ -72,6 +83,7 @@ impl<'a> Versioned<'a> {
         connection: &'a Connection,
         request: &'a ApplyRequest,
         staged: &'a StagedLives,
+        earlier: Vec<Origin>,
     ) -> Result<Option<Self>, DatabaseError> {
         let Some(context) = &request.context else { return Ok(None) };
         let Some(standing) = standing::read(connection)? else { return Ok(None) };
@@ -88,24 +100,38 @@ impl<'a> Versioned<'a> {
         let lives = Lives::read(connection)?;
         let ours = knowledge::read(connection, &lives)?;
         let captured = captured::all(connection)?.into_iter().map(|table| (table.name.clone(), table));
+        let backup = Origin {
+            parties: Parties { own: standing.own, ours, theirs: context.knowledge.clone() },
+            source: request.source.clone(),
+            backup: request.backup,
+        };
         Ok(Some(Self {
             connection,
             request,
             context,
-            parties: Parties { own: standing.own, ours, theirs: context.knowledge.clone() },
+            origins: std::iter::once(backup).chain(earlier).collect(),
             lives,
             staged,
             captured: captured.collect(),
         }))
     }
 
+    /// Where the rows of a plan come from.
+    pub(super) fn origin(&self, plan: &TablePlan) -> &Origin {
+        &self.origins[plan.origin]
+    }
+
     /// The table of a plan, where its rows have versions on both sides.
     pub(super) fn table(&self, plan: &TablePlan) -> Result<Option<VersionedTable<'_>>, DatabaseError> {
-        let base = self.request.tables.iter().find(|table| table.name == plan.name);
-        let Some(base) = base.and_then(|table| table.base.as_ref()) else { return Ok(None) };
         let Some(captured) = self.captured.get(&plan.name) else { return Ok(None) };
         let base_here = self.lives.get(captured.base)?;
-        Ok(Some(VersionedTable { captured, base, base_here }))
+        if plan.origin > 0 {
+            // A row that was held has a version of its own.
+            return Ok(Some(VersionedTable { captured, base: base_here, base_here }));
+        }
+        let summary = self.request.tables.iter().find(|table| table.name == plan.name);
+        let base = summary.and_then(|table| table.base.as_ref());
+        Ok(base.map(|base| VersionedTable { captured, base, base_here }))
     }
 
     /// A captured table, by its name.
@@ -238,6 +264,26 @@ impl<'a> Versioned<'a> {
             text_of_noted("t.key_form", "c."),
         );
         self.connection.execute(&sql, []).map(drop).map_err(failed)
+    }
+
+    /// Forgets held rows in whose place a row of the backup went in whose source knew them.
+    pub(super) fn forget_superseded(&self) -> Result<(), DatabaseError> {
+        const REPLACED: &str = "SELECT h.id, h.life, h.generation, h.time, h.was_life, h.was_generation
+            FROM main.branchline_held AS h CROSS JOIN main.branchline_captured AS t
+            CROSS JOIN branchline_stage.taken AS k
+            WHERE t.name = h.table_name AND k.table_id = t.id AND k.key = h.key";
+        let mut statement = self.connection.prepare(REPLACED).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let mut superseded: Vec<i64> = Vec::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let is_known =
+                self.lives.version(row, 1)?.is_some_and(|held| self.context.knowledge.knows(&held));
+            if is_known {
+                superseded.push(row.get(0).map_err(failed)?);
+            }
+        }
+        superseded.into_iter().try_for_each(|id| held::remove(self.connection, id))?;
+        held::forget_known(self.connection)
     }
 
     /// Notes the rows of a plan that count as changes made here.
