@@ -1,4 +1,4 @@
-//! A server's own memory: registry, invitations, outbox, inbox, receipts, chains, and the spool of files.
+//! A server's own memory: registry, invitations, outbox, inbox, receipts, chains, schedule, and the spool of files.
 //!
 //! ```text
 //! HOME/home.lock      held by the one process that works on this home
@@ -13,6 +13,7 @@
 //! Invariants: a commit is lasting when it answers · a spool file's length is what was made lasting · a file
 //! without a row is swept at start ([`reconcile`]) · everything made here can be read by its owner alone.
 
+mod acknowledged;
 mod chains;
 mod connection;
 mod home_lock;
@@ -24,6 +25,8 @@ mod platform;
 mod receipts;
 mod reconcile;
 mod registry;
+mod remembered;
+mod schedule;
 mod spool;
 mod store;
 mod table;

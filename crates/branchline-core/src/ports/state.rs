@@ -1,4 +1,4 @@
-//! The server's own memory: registry, invitations, outbox, inbox, receipts.
+//! The server's own memory: registry, invitations, outbox, inbox, receipts, schedule.
 //!
 //! All writes of one call are one transaction, lasting on disk when it answers. Work is claimed by lease and
 //! never by a lock held across a send: a claim that is not renewed is free again when its time is over.
@@ -12,7 +12,10 @@ use crate::backup::{BackupType, Codec};
 use crate::code::{Code, Explain};
 use crate::digest::Digest;
 use crate::id::{BackupId, Sequence, ServerId};
+use crate::lineage::Remembered;
 use crate::peer::{Activity, Peer};
+use crate::schedule::{ScheduleName, ScheduleRecord};
+use crate::standing::{Acknowledged, Packed};
 
 /// The server's own memory.
 pub trait StateStore: Send + Sync {
@@ -63,8 +66,16 @@ pub enum StateWrite {
     RemoveInbox { peer: ServerId, backup: BackupId },
     /// A receipt, made here or received.
     PutReceipt(ReceiptRecord),
+    /// What is remembered of an entry of the schedule.
+    PutSchedule(ScheduleRecord),
+    /// Forgets an entry of the schedule; one that is not remembered is forgotten already.
+    RemoveSchedule(ScheduleName),
     /// The last place in the chain to a peer that was used, and the digest of its metadata.
     PutChain { peer: ServerId, sequence: Sequence, metadata: Digest },
+    /// How far a peer is. Conflict where there is no such peer.
+    PutAcknowledged(Acknowledged),
+    /// What is remembered of the application database.
+    PutRemembered(Remembered),
 }
 
 /// A question to the state.
@@ -84,6 +95,9 @@ pub enum StateRead {
     Receipts { newest: u32 },
     Receipt(BackupId),
     Chain(ServerId),
+    Schedule,
+    Acknowledged,
+    Remembered,
 }
 
 /// An answer of the state.
@@ -101,6 +115,9 @@ pub enum StateReply {
     Receipts(Vec<ReceiptRecord>),
     Receipt(Option<ReceiptRecord>),
     Chain(Option<(Sequence, Digest)>),
+    Schedule(Vec<ScheduleRecord>),
+    Acknowledged(Vec<Acknowledged>),
+    Remembered(Option<Remembered>),
 }
 
 /// An invitation that was printed here. The secret itself is not kept.
@@ -118,6 +135,8 @@ pub struct InvitationRecord {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether what others made is passed on to whoever joins.
+    pub relay: bool,
     /// Wrong proofs so far.
     pub wrong_proofs: u32,
     /// Who used it, from where, and when.
@@ -175,6 +194,8 @@ pub struct OutboxEntry {
     pub checksum: Digest,
     /// How many rows it holds.
     pub record_count: u64,
+    /// From which position it was packed; nothing where changes were not captured.
+    pub packed: Option<Packed>,
     /// When it was sealed.
     pub created_at: Timestamp,
     /// What became of it.
@@ -200,7 +221,7 @@ impl OutboxEntry {
 pub enum OutboxState {
     /// It waits, or is being sent.
     Waiting,
-    /// Its receipt came, and says success.
+    /// Its receipt came, and says that it was applied; some rows may be held there.
     Delivered,
     /// Its receipt came, and says that nothing was applied; or the peer refused it.
     Refused,

@@ -24,6 +24,7 @@ mod triggers;
 
 use std::sync::Arc;
 
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::{
     Amendment, AttachReport, AttachRequest, BoxFuture, Capture, CaptureState, Changes, DatabaseError,
 };
@@ -44,7 +45,7 @@ impl Capture for SqliteDatabase {
         Box::pin(thread::run(move || look::look(&connect::open_for_reading(&place)?)))
     }
 
-    fn pack(&self) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
+    fn pack(&self, _request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
         Box::pin(async move {
             let session = changes::SqliteChanges::open(Arc::clone(&self.place)).await?;
             Ok(Box::new(session) as Box<dyn Changes>)

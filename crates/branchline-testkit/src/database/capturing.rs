@@ -29,7 +29,7 @@ pub mod packing;
 mod server;
 
 pub use carried::{CarriedBackup, CarriedRow};
-pub use server::{TestServer, assert_quiet, deliver, pair, send, settle};
+pub use server::{TestServer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`](crate::database::Fixture).
 #[macro_export]
@@ -96,6 +96,8 @@ macro_rules! capture_suite {
             a_deletion_that_comes_before_its_row_stops_it
             tombstones_go_by_amendment_alone
             a_peer_behind_the_horizon_gets_everything
+            a_removal_that_a_child_prevents_counts_as_new
+            a_row_that_a_forgotten_deletion_may_be_about_counts_as_new
             rows_that_both_had_before_converge
             a_change_outranks_the_base
         );

@@ -69,6 +69,7 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         knowledge: outcome.knowledge,
         held: outcome.held,
         released: outcome.released,
+        day: Vec::new(),
     })
 }
 

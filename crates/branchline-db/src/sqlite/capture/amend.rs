@@ -22,6 +22,8 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
             Amendment::BeginLife { epoch, packed, clock } => {
                 begin_life(connection, &standing, *epoch, *packed, *clock)
             }
+            // Nobody is kept from rows yet.
+            Amendment::ConfirmScope { .. } | Amendment::ForgetScope { .. } => Ok(0),
             Amendment::SetCompareDue { tables, due } => captured::set_compare_due(connection, tables, *due),
         }
     })

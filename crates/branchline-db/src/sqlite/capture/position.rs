@@ -74,8 +74,10 @@ fn describe(reader: &Connection, standing: &Standing) -> Result<Position, Databa
     Ok(Position {
         own: standing.own.clone(),
         generation,
-        knowledge: held::without_held(reader, &lives, held_here)?,
+        knowledge: held::without_held(reader, &lives, held_here.clone())?,
+        reached: held_here,
         purged: knowledge::read_purged(reader, &lives)?,
         clock: standing.clock.max(stamped.last),
+        day: Vec::new(),
     })
 }

@@ -26,9 +26,11 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_applied (
 )";
 /// The digest of a backup's metadata, which the next of its chain names; unknown for those that came before.
 pub(super) const ADD_METADATA: &str = "ALTER TABLE main.branchline_applied ADD COLUMN metadata BLOB";
-const FIND: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+const FIND: &str =
+    "SELECT backup, source, epoch, sequence, checksum, receipt, metadata FROM main.branchline_applied
     WHERE backup = ?1";
-const LAST_OF: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+const LAST_OF: &str =
+    "SELECT backup, source, epoch, sequence, checksum, receipt, metadata FROM main.branchline_applied
     WHERE source = ?1 ORDER BY epoch DESC, sequence DESC LIMIT 1";
 const TAKEN: &str =
     "SELECT count(*), count(CASE WHEN backup = ?1 AND checksum = ?2 AND source = ?3 AND epoch = ?4
@@ -105,6 +107,7 @@ fn one(connection: &Connection, sql: &str, parameter: &str) -> Result<Option<App
     if !super::has_table(connection, NAME)? {
         return Ok(None);
     }
+    super::ensure(connection)?;
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let mut rows = statement.query(params![parameter]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
@@ -124,6 +127,7 @@ fn record(row: &Row<'_>) -> Result<AppliedRecord, DatabaseError> {
         epoch: Epoch::new(number(2)?),
         sequence: Sequence::new(number(3)?),
         checksum: Digest::from_bytes(row.get(4).map_err(failed)?),
+        metadata: row.get::<_, Option<_>>(6).map_err(failed)?.map(Digest::from_bytes),
         receipt: row.get(5).map_err(failed)?,
     })
 }

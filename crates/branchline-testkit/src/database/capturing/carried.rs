@@ -263,6 +263,7 @@ fn request(
             covers: plan.covers.clone(),
             purged: position.purged.clone(),
             clock: position.clock,
+            day: None,
         }),
         on_error: OnError::Hold,
     }

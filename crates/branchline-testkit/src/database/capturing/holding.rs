@@ -6,7 +6,7 @@ use branchline_core::ports::HeldRow;
 
 use super::super::backup::table_name;
 use super::super::{Fixture, Shape, assert_refused, worked};
-use super::server::{TestServer, deliver, pair, send, settle};
+use super::server::{TestServer, assert_same, deliver, pair, send, settle};
 
 /// What is held of a table, and why.
 async fn held(server: &TestServer, table: &str) -> Vec<HeldRow> {
@@ -57,7 +57,7 @@ pub async fn a_row_without_its_parent_is_held_until_it_comes(fixture: &dyn Fixtu
     assert!(held(&hub, "complaints").await.is_empty());
     let onward = hub.pack_for(&maker.id).await;
     assert_eq!(onward.position.knowledge.generation(&adder.life()), Some(Generation::new(2)));
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
 }
 
 fn version_of(
@@ -80,7 +80,7 @@ pub async fn what_hangs_on_a_held_row_is_held(fixture: &dyn Fixture) {
     assert_eq!((merged.inserted, merged.held, hub.state().await.held.len()), (1, 3, 3));
     let (_, report) = send(&mut maker, &mut hub).await;
     assert_eq!((report.released, hub.state().await.held.len()), (3, 0));
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
 }
 
 /// A newer version of a held row takes its place; one that has no fault goes in at once.
@@ -99,7 +99,7 @@ pub async fn a_newer_version_replaces_a_held_one(fixture: &dyn Fixture) {
     assert_eq!((rows.len(), rows[0].version.dot.generation), (1, Generation::new(2)));
     assert_eq!(hub.query("SELECT name FROM categories").await, ["b"]);
     send(&mut maker, &mut hub).await;
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
     assert!(hub.state().await.held.is_empty());
 }
 

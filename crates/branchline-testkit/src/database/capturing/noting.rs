@@ -5,7 +5,7 @@ use branchline_core::ports::MergeReport;
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Engine, Fixture, Shape, run_in, worked};
 use super::carried::CarriedBackup;
-use super::server::{TestServer, assert_quiet, pair, send};
+use super::server::{TestServer, assert_quiet, assert_same, pair, send};
 use crate::state::server_id;
 
 /// What one server's statements bring to its peer, with both equal afterwards and nothing coming back.
@@ -18,7 +18,7 @@ async fn sent_after(
     let (mut store, mut hq) = pair(fixture, shape, rows).await;
     store.write(statements).await;
     let (backup, report) = send(&mut store, &mut hq).await;
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
     assert_eq!(backup.merged_in_all(&report).conflicts, 0);
     assert_quiet(&mut store, &mut hq).await;
     (backup, report)
@@ -109,7 +109,7 @@ pub async fn bulk_statements_travel(fixture: &dyn Fixture) {
     let (backup, report) = send(&mut store, &mut hq).await;
     let merged = backup.merged(&report, "codes");
     assert_eq!((backup.count("codes"), merged.updated, merged.deleted), ((5_000, 500), 5_000, 500));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A table that is emptied at once, with what hangs on it.
@@ -124,7 +124,7 @@ pub async fn an_emptied_table_travels(fixture: &dyn Fixture) {
     let (backup, report) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("orders"), backup.count("order_items"), backup.lines()), ((0, 2), (0, 3), 5));
     assert_eq!(backup.merged(&report, "order_items").deleted, 3);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Its last image, once.
@@ -161,7 +161,7 @@ pub async fn a_change_that_was_rolled_back_does_not_travel(fixture: &dyn Fixture
     run_in(&mut *session, partly).await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("products"), backup.lines()), ((1, 0), 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Rows that a foreign key takes along, and each is counted where it arrives.

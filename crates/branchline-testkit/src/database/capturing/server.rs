@@ -3,12 +3,13 @@
 //! It does what the stages of a node do with the ports, and nothing is sealed, sent or kept between: a backup goes
 //! from hand to hand. Everything that a backup says of what its source holds counts as an answer of the source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use branchline_core::compare::TableHashes;
 use branchline_core::id::{Epoch, ServerId};
 use branchline_core::knowledge::Knowledge;
+use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 use branchline_core::ports::{
     AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, DatabaseError, MergeReport,
@@ -137,13 +138,13 @@ impl TestServer {
 
     /// Takes a position and reads what a peer lacks.
     pub async fn pack_for(&mut self, peer: &ServerId) -> CarriedBackup {
-        let changes = worked(self.capture().pack().await);
+        let changes = worked(self.capture().pack(PackRequest::default()).await);
         self.read_for(peer, changes, false).await
     }
 
     /// Takes a position and reads everything.
     pub async fn full_for(&mut self, peer: &ServerId) -> CarriedBackup {
-        let changes = worked(self.capture().pack().await);
+        let changes = worked(self.capture().pack(PackRequest::default()).await);
         self.read_for(peer, changes, true).await
     }
 
@@ -213,8 +214,21 @@ pub async fn settle(one: &mut TestServer, other: &mut TestServer) {
         send(one, other).await;
         send(other, one).await;
     }
-    assert_eq!(one.hashes().await, other.hashes().await, "{} and {} differ", one.id, other.id);
+    assert_same(one, other).await;
     assert_quiet(one, other).await;
+}
+
+/// Asserts that two servers have the same rows; names the tables in which they have not.
+pub async fn assert_same(one: &TestServer, other: &TestServer) {
+    let (here, there) = (one.hashes().await, other.hashes().await);
+    let tables: BTreeSet<_> = here.keys().chain(there.keys()).collect();
+    let rows = |of: &BTreeMap<TableName, TableHashes>, table| of.get(table).map(|hashes| hashes.rows);
+    let differ: Vec<_> = tables
+        .into_iter()
+        .filter(|table| here.get(*table) != there.get(*table))
+        .map(|table| format!("{table} with {:?} and {:?} rows", rows(&here, table), rows(&there, table)))
+        .collect();
+    assert!(differ.is_empty(), "{} and {} differ: {}", one.id, other.id, differ.join(", "));
 }
 
 /// Asserts that two servers have nothing for each other.
@@ -233,6 +247,6 @@ pub async fn pair(fixture: &dyn Fixture, shape: Shape, rows: &str) -> (TestServe
     let mut second = TestServer::attached(fixture, shape, "", "HQ").await;
     send(&mut first, &mut second).await;
     send(&mut second, &mut first).await;
-    assert_eq!(first.hashes().await, second.hashes().await);
+    assert_same(&first, &second).await;
     (first, second)
 }
