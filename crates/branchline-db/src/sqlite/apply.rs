@@ -17,6 +17,7 @@
 //! that were broken before are left alone; rows of the backup must hold.
 
 mod absence;
+mod beside;
 mod blocks;
 mod clashes;
 mod conflicts;

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `branchline_capture` | one row: whose database this is, its clock, which schema is captured (`standing`) |
 //! | `branchline_life` | the lives that the other tables speak of, by number (`life`) |
-//! | `branchline_knowledge`, `branchline_purged` | generations by life (`knowledge`) |
+//! | `branchline_knowledge`, `branchline_seen`, `branchline_purged` | generations by life (`knowledge`) |
 //! | `branchline_captured` | the tables that are captured (`captured`) |
 //! | `branchline_change` | the change log: what the triggers noted and no pack has stamped (`change`) |
 //! | `branchline_version` | the version of each row that changed, and tombstones (`version`) |
@@ -72,6 +72,7 @@ static MIGRATIONS: [Migration; 3] = [
             life::TABLE,
             standing::TABLE,
             knowledge::TABLE,
+            knowledge::SEEN_TABLE,
             knowledge::PURGED_TABLE,
             captured::TABLE,
             change::TABLE,
@@ -86,7 +87,7 @@ static MIGRATIONS: [Migration; 3] = [
 ];
 
 /// Every table, those that others speak of last.
-pub(super) const TABLES: [&str; 13] = [
+pub(super) const TABLES: [&str; 14] = [
     conflict::NAME,
     held::KNOWN_NAME,
     held::NAME,
@@ -94,6 +95,7 @@ pub(super) const TABLES: [&str; 13] = [
     change::NAME,
     captured::NAME,
     knowledge::PURGED_NAME,
+    knowledge::SEEN_NAME,
     knowledge::NAME,
     standing::NAME,
     life::NAME,

@@ -58,13 +58,18 @@ pub(super) fn record(
     let mut met = 0;
     while let Some(row) = rows.next().map_err(failed)? {
         let (verdict, key): (String, String) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let ours = images.ours(row)?;
+        if verdict == "take_as_ours" && ours.is_none() {
+            // Nothing was here: the sender is behind, and nobody was overruled.
+            continue;
+        }
         let conflict = Conflict {
             table: &plan.name,
             key: &key,
             backup: origin.backup,
             source: &origin.source,
             verdict: &verdict,
-            ours: images.ours(row)?,
+            ours,
             ours_at: row.get(12).map_err(failed)?,
             theirs: images.theirs(row)?,
         };

@@ -14,8 +14,7 @@ use branchline_core::backup::ColumnSummary;
 use branchline_core::backup::v1::Deletion;
 use branchline_core::code::{Code, Explain};
 use branchline_core::ports::{DatabaseError, HeldReport, TableMerge};
-use branchline_core::value::Value;
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::super::error::failed;
 use super::super::ledger::held::{self, Holding};
@@ -176,7 +175,7 @@ fn hold_one(
             });
         }
         let theirs = &versioned.origin(plan).parties.theirs;
-        held::put(versioned.connection, &versioned.lives, &found.holding, theirs)?;
+        held::put(versioned.connection, &found.holding, theirs)?;
     }
     let sql = format!("DELETE FROM {} WHERE n = ?1", stage_table(plan));
     versioned.connection.execute(&sql, params![fault.n]).map_err(failed)?;
@@ -239,7 +238,8 @@ impl<'a> StagedRow<'a> {
                     Some(kind) if kind == Removal::OutOfScope as i64 => Deletion::OutOfScope,
                     _ => Deletion::Deleted,
                 });
-                let values = whole(rows, plan, row, fault.is_removal)?;
+                let staged = images::values(plan, row, FIRST_VALUE)?;
+                let values = images::whole(rows, staged, fault.is_removal);
                 (images::columns(rows), images::line(rows, version.clone(), deletion, &values)?)
             }
         };
@@ -262,24 +262,6 @@ impl<'a> StagedRow<'a> {
 
 /// The place of a staged row's values in the query.
 const FIRST_VALUE: usize = 7;
-
-/// The values of all columns of a row; of a removal only its key is there.
-fn whole<'r>(
-    rows: &TablePlan,
-    plan: &TablePlan,
-    row: &'r Row<'_>,
-    is_removal: bool,
-) -> Result<Vec<Value<'r>>, DatabaseError> {
-    let staged = images::values(plan, row, FIRST_VALUE)?;
-    if !is_removal {
-        return Ok(staged);
-    }
-    let mut values = vec![Value::Null; rows.columns.len()];
-    for (value, &place) in staged.into_iter().zip(&rows.key) {
-        values[place] = value;
-    }
-    Ok(values)
-}
 
 /// Columns as the ledger keeps them: a line each.
 fn written(columns: &[ColumnSummary]) -> String {

@@ -35,6 +35,18 @@ pub(super) fn values<'r>(
     Ok(values)
 }
 
+/// The values of all columns of a table's `rows`, where of a removal only those of the key are staged.
+pub(super) fn whole<'v>(rows: &TablePlan, staged: Vec<Value<'v>>, is_removal: bool) -> Vec<Value<'v>> {
+    if !is_removal {
+        return staged;
+    }
+    let mut values = vec![Value::Null; rows.columns.len()];
+    for (value, &place) in staged.into_iter().zip(&rows.key) {
+        values[place] = value;
+    }
+    values
+}
+
 /// The line of a row with these values of the plan's columns.
 pub(super) fn line(
     plan: &TablePlan,

@@ -21,8 +21,8 @@ use super::retry::{Retried, Stage};
 use super::unique_swap::Leaving;
 use super::versions::Versioned;
 use super::{
-    Work, absence, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, removal, retry, rows,
-    spelling,
+    Work, absence, beside, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, removal, retry,
+    rows, spelling,
 };
 use crate::stages::Stages;
 
@@ -45,15 +45,23 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     }
     ledger::applied::check_place(connection, request)?;
     let of_the_backup = plans.len();
-    let mut stage = Stage { connection, catalogue, plans, removals, lives };
-    let (retried, origins) = retry::restage(&mut stage, request)?;
-    let has_forms = spelling::adopt(connection, catalogue, stage.plans)?;
-    if spelling::adopt_keys(connection, stage.removals)? || has_forms {
+    let has_forms = spelling::adopt(connection, catalogue, plans)?;
+    if spelling::adopt_keys(connection, removals)? || has_forms {
         stages.end("compare");
     }
-    stage.yield_to_backup(&retried)?;
-    let mut tables = vec![TableMerge::default(); plans.len()];
-    let versioned = Versioned::begin(connection, request, lives, origins)?;
+    let mut tables = vec![TableMerge::default(); of_the_backup];
+    let mut versioned = Versioned::begin(connection, request)?;
+    let mut retried = Retried::none(of_the_backup);
+    if let Some(versioned) = &mut versioned {
+        versioned.number_lives(lives)?;
+        beside::settle(versioned, plans, removals, &mut tables)?;
+        let mut stage = Stage { connection, catalogue, plans, removals, lives };
+        stage.restage(versioned, &mut retried)?;
+        versioned.number_lives(lives)?;
+        spelling::adopt(connection, catalogue, &plans[of_the_backup..])?;
+        spelling::adopt_keys(connection, &removals[of_the_backup..])?;
+        tables.resize(plans.len(), TableMerge::default());
+    }
     let mut merge = Merge { connection, request, catalogue, versioned: versioned.as_ref(), stages };
     let outcome = merge.carry_out(plans, removals, &retried, &mut tables)?;
     tables.truncate(of_the_backup);
@@ -130,7 +138,6 @@ impl Merge<'_> {
             Some(versioned) => {
                 let held = put_down(versioned, plans, removals, renewed, &was_empty)?;
                 released = retry::release(self.connection, retried, plans, removals)?;
-                versioned.forget_superseded()?;
                 Some(held)
             }
             None => held_here(self.connection)?,
@@ -295,6 +302,11 @@ fn put_down(
     for plan in plans {
         if let Some(table) = versioned.table(plan)? {
             versioned.note_as_ours(plan, &table)?;
+        }
+    }
+    for plan in removals {
+        if let Some(table) = versioned.table(plan)? {
+            versioned.note_removals_as_ours(plan, &table)?;
         }
     }
     for plan in renewed.values() {

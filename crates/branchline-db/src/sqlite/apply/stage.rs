@@ -67,11 +67,6 @@ impl StagedLives {
         i64::try_from(place).unwrap_or(i64::MAX)
     }
 
-    /// The life at that place.
-    pub(super) fn get(&self, place: i64) -> Option<&Life> {
-        self.0.get(usize::try_from(place).ok()?)
-    }
-
     /// All of them, each with its place.
     pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Life)> {
         (0..).zip(&self.0)
@@ -89,15 +84,17 @@ pub(super) enum Removal {
     OutOfScope = 2,
     /// A mirror does not hold it, and its source never knew it: that is a deletion made here.
     Mirrored = 3,
+    /// The backup says that it was deleted, and that counts as a change made here.
+    AsOurs = 4,
 }
 
 impl Removal {
     /// Whether the backup lists the row itself, as a condition on the stage.
-    pub(super) const LISTED: &'static str = "s.kind IN (0, 2)";
+    pub(super) const LISTED: &'static str = "s.kind IN (0, 2, 4)";
     /// Whether the row goes with what the ledger knows of it, and leaves no tombstone.
     pub(super) const FORGOTTEN: &'static str = "s.kind IN (1, 2)";
     /// Whether the removal is the backup's, and no change made here.
-    pub(super) const OF_THE_BACKUP: &'static str = "s.kind IN (0, 1, 2)";
+    pub(super) const OF_THE_BACKUP: &'static str = "s.kind IN (0, 1, 2, 4)";
 }
 
 /// Ends the staging: rows are found by their keys from here on, and two with one key are refused.

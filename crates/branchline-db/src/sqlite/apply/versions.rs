@@ -11,7 +11,7 @@
 //! removed again, with the pending changes that they overruled. Whatever else was noted (what a cascade or a trigger of
 //! the shop did to other rows) stays, and travels as a change made here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use branchline_core::id::{BackupId, Generation, ServerId};
 use branchline_core::knowledge::Knowledge;
@@ -26,7 +26,6 @@ use super::super::error::failed;
 use super::super::key::text_of_noted;
 use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::change::NOW;
-use super::super::ledger::held;
 use super::super::ledger::knowledge;
 use super::super::ledger::life::{self, Lives};
 use super::super::ledger::standing;
@@ -53,7 +52,10 @@ pub(super) struct Versioned<'a> {
     origins: Vec<Origin>,
     /// The lives of the ledger.
     pub(super) lives: Lives,
-    staged: &'a StagedLives,
+    /// The lives of staged versions, by their places.
+    staged: Vec<Life>,
+    /// Staged rows that took the place of held ones, by plan and number.
+    in_place_of_held: HashSet<(usize, i64)>,
     captured: HashMap<TableName, CapturedTable>,
 }
 
@@ -82,38 +84,64 @@ impl<'a> Versioned<'a> {
     pub(super) fn begin(
         connection: &'a Connection,
         request: &'a ApplyRequest,
-        staged: &'a StagedLives,
-        earlier: Vec<Origin>,
     ) -> Result<Option<Self>, DatabaseError> {
         let Some(context) = &request.context else { return Ok(None) };
         let Some(standing) = standing::read(connection)? else { return Ok(None) };
         connection.execute_batch(LIVES).map_err(failed)?;
         connection.execute_batch(TAKEN).map_err(failed)?;
-        for (place, life) in staged.iter() {
-            let number = life::number(connection, life)?;
-            connection.execute(ADD_LIFE, params![place, number]).map_err(failed)?;
-        }
         for base in request.tables.iter().filter_map(|table| table.base.as_ref()) {
             life::number(connection, base)?;
         }
         stamp::compute(connection)?;
         let lives = Lives::read(connection)?;
         let ours = knowledge::read(connection, &lives)?;
+        let purged_here = knowledge::read_purged(connection, &lives)?;
+        let theirs = context.knowledge.clone();
+        let parties = Parties::new(standing.own, ours, theirs, &purged_here, &context.purged);
+        let backup = Origin { parties, source: request.source.clone(), backup: request.backup };
         let captured = captured::all(connection)?.into_iter().map(|table| (table.name.clone(), table));
-        let backup = Origin {
-            parties: Parties { own: standing.own, ours, theirs: context.knowledge.clone() },
-            source: request.source.clone(),
-            backup: request.backup,
-        };
         Ok(Some(Self {
             connection,
             request,
             context,
-            origins: std::iter::once(backup).chain(earlier).collect(),
+            origins: vec![backup],
             lives,
-            staged,
+            staged: Vec::new(),
+            in_place_of_held: HashSet::new(),
             captured: captured.collect(),
         }))
+    }
+
+    /// Numbers the lives of staged versions that have no number yet.
+    pub(super) fn number_lives(&mut self, staged: &StagedLives) -> Result<(), DatabaseError> {
+        for (place, life) in staged.iter().skip(self.staged.len()) {
+            let number = life::number(self.connection, life)?;
+            self.connection.execute(ADD_LIFE, params![place, number]).map_err(failed)?;
+            self.staged.push(life.clone());
+        }
+        self.lives = Lives::read(self.connection)?;
+        Ok(())
+    }
+
+    /// A further backup of which rows are on the stage; what is ours is as it is for the first. Answers its place.
+    pub(super) fn add_origin(&mut self, theirs: Knowledge, source: ServerId, backup: BackupId) -> usize {
+        if let Some(known) = self.origins.iter().skip(1).position(|origin| origin.backup == backup) {
+            return known + 1;
+        }
+        let first = &self.origins[0].parties;
+        let parties = Parties { theirs, receiver_behind: false, ..first.clone() };
+        self.origins.push(Origin { parties, source, backup });
+        self.origins.len() - 1
+    }
+
+    /// The staged row took the place of one that was held.
+    pub(super) fn replace_held(&mut self, plan: &TablePlan, n: i64) {
+        self.in_place_of_held.insert((plan.place, n));
+    }
+
+    /// Whether a staged row took the place of one that was held: our knowledge says nothing of it then.
+    pub(super) fn took_place_of_held(&self, plan: &TablePlan, n: i64) -> bool {
+        self.in_place_of_held.contains(&(plan.place, n))
     }
 
     /// Where the rows of a plan come from.
@@ -151,7 +179,7 @@ impl<'a> Versioned<'a> {
             let (Some(life), Some(generation)) = (number(place)?, number(place + 1)?) else {
                 return Ok(None);
             };
-            let life = self.staged.get(life).cloned();
+            let life = usize::try_from(life).ok().and_then(|place| self.staged.get(place)).cloned();
             Ok(life.map(|life| Dot::new(life, Generation::new(generation.cast_unsigned()))))
         };
         let Some(known) = dot(0)? else { return Ok(Version::base(table.base.clone())) };
@@ -237,7 +265,13 @@ impl<'a> Versioned<'a> {
             stage_table(plan),
         );
         let base = life::number(self.connection, table.base)?;
-        self.connection.execute(&sql, params![table.captured.id, base]).map(drop).map_err(failed)
+        self.connection.execute(&sql, params![table.captured.id, base]).map_err(failed)?;
+        let seen = format!(
+            "SELECT l.id, max(s.generation) FROM {} AS s JOIN branchline_stage.lives AS l ON l.n = s.life
+             WHERE {which} GROUP BY l.id",
+            stage_table(plan),
+        );
+        knowledge::join_seen(self.connection, &seen)
     }
 
     /// Remembers the keys whose log entries go.
@@ -266,26 +300,6 @@ impl<'a> Versioned<'a> {
         self.connection.execute(&sql, []).map(drop).map_err(failed)
     }
 
-    /// Forgets held rows in whose place a row of the backup went in whose source knew them.
-    pub(super) fn forget_superseded(&self) -> Result<(), DatabaseError> {
-        const REPLACED: &str = "SELECT h.id, h.life, h.generation, h.time, h.was_life, h.was_generation
-            FROM main.branchline_held AS h CROSS JOIN main.branchline_captured AS t
-            CROSS JOIN branchline_stage.taken AS k
-            WHERE t.name = h.table_name AND k.table_id = t.id AND k.key = h.key";
-        let mut statement = self.connection.prepare(REPLACED).map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        let mut superseded: Vec<i64> = Vec::new();
-        while let Some(row) = rows.next().map_err(failed)? {
-            let is_known =
-                self.lives.version(row, 1)?.is_some_and(|held| self.context.knowledge.knows(&held));
-            if is_known {
-                superseded.push(row.get(0).map_err(failed)?);
-            }
-        }
-        superseded.into_iter().try_for_each(|id| held::remove(self.connection, id))?;
-        held::forget_known(self.connection)
-    }
-
     /// Notes the rows of a plan that count as changes made here.
     pub(super) fn note_as_ours(
         &self,
@@ -293,6 +307,15 @@ impl<'a> Versioned<'a> {
         table: &VersionedTable<'_>,
     ) -> Result<(), DatabaseError> {
         self.note(plan, table, &format!("s.kind = {AS_OURS}"))
+    }
+
+    /// Notes deletions of a plan that count as made here.
+    pub(super) fn note_removals_as_ours(
+        &self,
+        plan: &TablePlan,
+        table: &VersionedTable<'_>,
+    ) -> Result<(), DatabaseError> {
+        self.note(plan, table, &format!("s.kind = {}", Removal::AsOurs as i64))
     }
 
     /// Notes staged keys as changes that are made now.

@@ -7,12 +7,13 @@
 
 use std::str::FromStr;
 
+use branchline_core::backup::ColumnSummary;
 use branchline_core::code::Code;
-use branchline_core::id::{BackupId, Generation, ServerId};
+use branchline_core::id::{BackupId, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{DatabaseError, HeldRow};
-use branchline_core::schema::TableName;
-use branchline_core::version::{Dot, Version};
+use branchline_core::schema::{ColumnName, TableName};
+use branchline_core::version::Version;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -49,16 +50,15 @@ const ALL: &str =
     "SELECT h.table_name, h.readable, h.life, h.generation, h.time, h.was_life, h.was_generation,
     h.source, h.backup, h.reason, h.code, a.applied_at FROM main.branchline_held AS h
     LEFT JOIN main.branchline_applied AS a ON a.backup = h.backup ORDER BY h.id";
-const LOWEST: &str = "SELECT life, min(generation) FROM main.branchline_held GROUP BY life";
+const VERSIONS: &str = "SELECT life, generation, time, was_life, was_generation FROM main.branchline_held";
 const LINES: &str =
-    "SELECT id, table_name, life, generation, time, was_life, was_generation, source, backup, columns, line
+    "SELECT id, table_name, life, generation, time, was_life, was_generation, source, backup, columns, line, key
     FROM main.branchline_held ORDER BY id";
-const FIND: &str = "SELECT life, generation, time, was_life, was_generation FROM main.branchline_held
-    WHERE table_name = ?1 AND key = ?2";
 const PUT: &str = "INSERT OR REPLACE INTO main.branchline_held (table_name, key, readable, life, generation, time, was_life,
     was_generation, source, backup, code, reason, columns, line)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 const SET_REASON: &str = "UPDATE main.branchline_held SET code = ?2, reason = ?3 WHERE id = ?1";
+const SET_LINE: &str = "UPDATE main.branchline_held SET line = ?2 WHERE id = ?1";
 const REMOVE: &str = "DELETE FROM main.branchline_held WHERE id = ?1";
 const ADD_KNOWN: &str =
     "INSERT OR IGNORE INTO main.branchline_held_known (backup, life, generation) VALUES (?1, ?2, ?3)";
@@ -102,22 +102,12 @@ pub(in super::super) struct Holding<'a> {
     pub(in super::super) line: Vec<u8>,
 }
 
-/// Holds a row. One of the same key that is held already stays where it is the later one and the source of the new one
-/// (`theirs`) did not know it.
+/// Holds a row, in the place of one with the same key; `theirs` is what its source knew.
 pub(in super::super) fn put(
     connection: &Connection,
-    lives: &Lives,
     row: &Holding<'_>,
     theirs: &Knowledge,
 ) -> Result<(), DatabaseError> {
-    let mut find = connection.prepare(FIND).map_err(failed)?;
-    let mut found = find.query(params![row.table.as_str(), row.key]).map_err(failed)?;
-    if let Some(found) = found.next().map_err(failed)? {
-        let before = lives.version(found, 0)?.ok_or_else(broken)?;
-        if !theirs.knows(&before) && before.rank(&row.version).is_gt() {
-            return Ok(());
-        }
-    }
     let dot = &row.version.dot;
     let was = row.version.was.as_ref();
     let was_life = was.map(|was| life::number(connection, &was.life)).transpose()?;
@@ -162,11 +152,30 @@ pub(in super::super) fn set_reason(
 pub(in super::super) struct HeldLine {
     pub(in super::super) id: i64,
     pub(in super::super) table: TableName,
+    /// Its key's text.
+    pub(in super::super) key: String,
     pub(in super::super) version: Version,
     pub(in super::super) source: ServerId,
     pub(in super::super) backup: BackupId,
     pub(in super::super) columns: String,
     pub(in super::super) line: Vec<u8>,
+}
+
+impl HeldLine {
+    /// The columns of its line; nothing where they cannot be read.
+    pub(in super::super) fn columns(&self) -> Option<Vec<ColumnSummary>> {
+        let column = |line: &str| {
+            let (logical_type, name) = line.split_once('\t')?;
+            let name = ColumnName::new(name).ok()?;
+            Some(ColumnSummary { name, logical_type: logical_type.parse().ok()? })
+        };
+        self.columns.lines().map(column).collect()
+    }
+}
+
+/// Puts another line in the place of a held row's.
+pub(in super::super) fn set_line(connection: &Connection, id: i64, line: &[u8]) -> Result<(), DatabaseError> {
+    connection.execute(SET_LINE, params![id, line]).map(drop).map_err(failed)
 }
 
 /// All of them, in the order in which they came.
@@ -181,6 +190,7 @@ pub(in super::super) fn lines(
         held.push(HeldLine {
             id: row.get(0).map_err(failed)?,
             table: TableName::new(text(row, 1)?).map_err(|_| broken())?,
+            key: text(row, 11)?,
             version: lives.version(row, 2)?.ok_or_else(broken)?,
             source: parsed(row, 7)?,
             backup: parsed(row, 8)?,
@@ -218,31 +228,19 @@ pub(in super::super) fn forget_known(connection: &Connection) -> Result<(), Data
     connection.execute(FORGET_KNOWN, []).map(drop).map_err(failed)
 }
 
-/// What is held of `knowledge` without the held rows: of a life that has some, what lies below the lowest of them.
+/// What is held of `knowledge` without the held rows: what may be claimed to a peer.
 pub(in super::super) fn without_held(
     connection: &Connection,
     lives: &Lives,
-    knowledge: Knowledge,
+    knowledge: &Knowledge,
 ) -> Result<Knowledge, DatabaseError> {
-    let mut statement = connection.prepare(LOWEST).map_err(failed)?;
+    let mut statement = connection.prepare(VERSIONS).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
-    let mut lowest = Knowledge::new();
+    let mut versions = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        if let Some(dot) = lives.dot(row, 0)? {
-            lowest.add(dot);
-        }
+        versions.extend(lives.version(row, 0)?);
     }
-    if lowest.is_empty() {
-        return Ok(knowledge);
-    }
-    let below = knowledge.into_iter().filter_map(|(life, held)| match lowest.generation(&life) {
-        None => Some(Dot::new(life, held)),
-        Some(lowest) => {
-            let below = lowest.value().checked_sub(1)?.min(held.value());
-            Some(Dot::new(life, Generation::new(below)))
-        }
-    });
-    Ok(below.map(|dot| (dot.life, dot.generation)).collect())
+    Ok(knowledge.without(&versions))
 }
 
 /// Forgets what is held of a table.
