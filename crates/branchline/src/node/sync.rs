@@ -14,7 +14,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::clock::{Stopwatch, backup_id, now};
-use super::deliver::{Delivery, cancel_at};
+use super::deliver::{Delivery, Occasion, cancel_at};
 use super::progress::{ProgressSink, Reporter};
 use super::{Node, describe};
 use crate::api::v1::{PlannedTable, Problem, StageAnswer, SyncAnswer, SyncCommand, SyncOutcome};
@@ -23,9 +23,8 @@ use crate::stages::plan::fits;
 use crate::stages::queue::queue;
 use crate::stages::seal::{Addressed, Sealed, seal};
 
-/// Peers that are sent to at once: each holds one part of 8 MiB in memory.
-const PEERS_AT_ONCE: usize = 3;
-
+/// Peers that one sync deals with at once; how many are sent to is bounded by the node's places.
+const PEERS_AT_ONCE: usize = 16;
 /// Peers that are greeted at once.
 const GREETINGS_AT_ONCE: usize = 16;
 /// How far beyond our own memory a peer's word about our chain is believed: a lost state must not lose its place.
@@ -63,6 +62,7 @@ impl Node {
         progress: &ProgressSink,
     ) -> Result<SyncAnswer, Problem> {
         let peers = self.sync_peers(&sync.peers).await?;
+        let _in_hand = self.retries.take_in_hand(peers.iter().map(|peer| peer.id.clone()));
         if sync.fresh && !sync.dry_run {
             self.drop_waiting(&peers).await?;
         }
@@ -211,7 +211,7 @@ impl Node {
 
     /// What goes wrong with one peer is its own outcome: the others go on.
     async fn deliver_to(&self, target: Target, progress: &ProgressSink) -> SyncOutcome {
-        match self.deliver(&target.peer, target.link.as_ref(), progress).await {
+        match self.deliver(&target.peer, target.link.as_ref(), Occasion::Asked, progress).await {
             Ok(Some((entry, delivery))) => described(&target, &entry, delivery),
             Ok(None) => {
                 let busy =

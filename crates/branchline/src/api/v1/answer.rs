@@ -22,6 +22,7 @@ pub enum Answer {
     File(FileAnswer),
     Import(ImportAnswer),
     Compare(CompareAnswer),
+    Schedule(super::ScheduleAnswer),
 }
 
 /// Who this server is.
