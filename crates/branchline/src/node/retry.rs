@@ -188,12 +188,12 @@ impl Node {
                         tracing::info!(%peer, %backup, attempts = entry.attempts + 1, "a backup that waited is delivered");
                     }
                     Delivery::Answered(_) => {
-                        tracing::error!(%peer, %backup, "a backup that waited was not applied")
+                        tracing::error!(%peer, %backup, "a backup that waited was not applied");
                     }
                     // Said where it was settled.
                     Delivery::Refused(_) => {}
                     Delivery::Waiting(problem) => {
-                        tracing::debug!(%peer, %backup, %problem, "a backup still waits")
+                        tracing::debug!(%peer, %backup, %problem, "a backup still waits");
                     }
                 }
                 Duration::ZERO
