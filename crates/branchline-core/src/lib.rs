@@ -12,15 +12,19 @@
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
+//! | [`scope`] | which rows of a table a peer gets |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
+//! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
 //! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
+//! | [`schedule`] | what a server does by itself, and when |
 //! | [`ports`] | what the outer crates implement |
 //! | [`code`], [`limits`] | stable error codes; every bound, with its reason |
 
 pub mod backup;
 pub mod code;
 pub mod compare;
+pub mod day;
 pub mod digest;
 pub mod id;
 pub mod knowledge;
@@ -33,7 +37,9 @@ pub mod peer;
 pub mod ports;
 pub mod receipt;
 pub mod retry;
+pub mod schedule;
 pub mod schema;
+pub mod scope;
 pub mod signing;
 pub mod standing;
 pub mod value;

@@ -59,6 +59,15 @@ pub const RETRY_BASE: Duration = Duration::from_secs(1);
 /// The longest wait before a delivery is tried again.
 pub const RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// How long a backup that was never tried is left to whoever made it, before the server sends it by itself.
+pub const RETRY_UNTRIED: Duration = Duration::from_secs(60);
+
+/// The shortest wait between two looks at the change log: what a look costs, times a hundred.
+pub const LIVE_POLL_MIN: Duration = Duration::from_millis(10);
+
+/// The longest wait between two looks at the change log: nobody notices it after a minute without a change.
+pub const LIVE_POLL_MAX: Duration = Duration::from_secs(1);
+
 /// A peer's clock that is further off than this is warned about.
 pub const CLOCK_SKEW_WARNED: Duration = Duration::from_secs(5 * 60);
 

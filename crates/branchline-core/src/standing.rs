@@ -126,7 +126,8 @@ impl Acknowledged {
             None => self.knowledge.join(&packed.covers),
         }
         self.chain = Some(end);
-        let same_life = standing.is_none_or(|standing| lived.is_none_or(|lived| lived == standing.life.epoch));
+        let same_life =
+            standing.is_none_or(|standing| lived.is_none_or(|lived| lived == standing.life.epoch));
         if packed.full || (packed.gives_all && same_life) {
             self.give_all = false;
         }

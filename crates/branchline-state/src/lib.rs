@@ -1,4 +1,4 @@
-//! A server's own memory: registry, invitations, outbox, inbox, receipts, chains, and the spool of files.
+//! A server's own memory: registry, invitations, outbox, inbox, receipts, chains, schedule, and the spool of files.
 //!
 //! ```text
 //! HOME/home.lock      held by the one process that works on this home
@@ -26,6 +26,7 @@ mod receipts;
 mod reconcile;
 mod registry;
 mod remembered;
+mod schedule;
 mod spool;
 mod store;
 mod table;

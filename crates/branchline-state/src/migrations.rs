@@ -16,7 +16,7 @@ pub const STATE_VERSION: u32 = MIGRATIONS.len() as u32;
 const APPLICATION_ID: i32 = 0x424c_5354;
 
 /// Entry n brings version n to version n + 1.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, ADD_SCHEDULE, ADD_ACKNOWLEDGED];
 
 /// Chains and receipts outlive their peer on purpose: a peer that is paired again goes on in its chain, since
 /// its ledger remembers which places were used.
@@ -104,9 +104,25 @@ CREATE TABLE chains (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// What is remembered of each entry of the schedule, so that a missed run is caught up after a restart.
+const ADD_SCHEDULE: &str = "
+CREATE TABLE schedule (
+    name          TEXT PRIMARY KEY,
+    definition    TEXT NOT NULL,
+    served_until  INTEGER NOT NULL,
+    due_at        INTEGER,
+    started_at    INTEGER,
+    ended_at      INTEGER,
+    outcome       TEXT,
+    error_code    TEXT,
+    remark        TEXT,
+    owed          TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// What is known of peers and of the database once changes are captured. Unlike its chain, what a peer acknowledged
 /// goes with it: one that is paired again begins with a full backup.
-const VERSION_2: &str = "
+const ADD_ACKNOWLEDGED: &str = "
 ALTER TABLE peers ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE invitations ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outbox ADD COLUMN packed_epoch INTEGER;
@@ -227,5 +243,20 @@ mod tests {
         migrate(&mut connection).unwrap();
         migrate(&mut connection).unwrap();
         assert_eq!(version(&connection).unwrap(), i64::from(STATE_VERSION));
+    }
+
+    #[test]
+    fn a_state_of_the_first_version_is_brought_forward_and_keeps_what_it_has() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(VERSION_1).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        connection.execute_batch("INSERT INTO chains VALUES ('STORE-001', 7, x'00')").unwrap();
+        assert!(refuse_other_version(&connection).unwrap_err().to_string().contains("has version 1"));
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection).unwrap(), i64::from(STATE_VERSION));
+        let count = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count("SELECT sequence FROM chains"), 7);
+        assert_eq!(count("SELECT count(*) FROM schedule"), 0);
     }
 }

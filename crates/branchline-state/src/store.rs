@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::connection::{self, WHOLE};
 use crate::table::InTable;
 use crate::thread::DatabaseThread;
-use crate::{acknowledged, chains, inbox, invitations, outbox, receipts, registry, remembered};
+use crate::{acknowledged, chains, inbox, invitations, outbox, receipts, registry, remembered, schedule};
 
 /// The state in one SQLite file.
 #[derive(Debug)]
@@ -90,6 +90,8 @@ fn carry_out(connection: &Connection, write: &StateWrite) -> Result<(), StateErr
         StateWrite::PutInbox(entry) => inbox::put(connection, entry),
         StateWrite::RemoveInbox { peer, backup } => inbox::remove(connection, peer, *backup),
         StateWrite::PutReceipt(receipt) => receipts::put(connection, receipt),
+        StateWrite::PutSchedule(record) => schedule::put(connection, record),
+        StateWrite::RemoveSchedule(name) => schedule::remove(connection, name),
         StateWrite::PutChain { peer, sequence, metadata } => {
             chains::put(connection, peer, *sequence, metadata)
         }
@@ -117,5 +119,6 @@ fn answer(connection: &Connection, question: &StateRead) -> Result<StateReply, S
         StateRead::Chain(peer) => StateReply::Chain(chains::one(connection, peer)?),
         StateRead::Acknowledged => StateReply::Acknowledged(acknowledged::all(connection)?),
         StateRead::Remembered => StateReply::Remembered(remembered::one(connection)?),
+        StateRead::Schedule => StateReply::Schedule(schedule::all(connection)?),
     })
 }

@@ -196,7 +196,8 @@ impl Fields<'_> {
 
 /// Knowledge, a line for each life: server, epoch, generation.
 pub(crate) fn known_lines(knowledge: &Knowledge) -> String {
-    let line = |(life, generation): (&Life, Generation)| format!("{} {} {generation}", life.server, life.epoch);
+    let line =
+        |(life, generation): (&Life, Generation)| format!("{} {} {generation}", life.server, life.epoch);
     knowledge.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

@@ -7,12 +7,14 @@ mod acknowledged;
 mod invitations;
 mod outbox;
 mod registry;
+mod schedule;
 mod uploads;
 
 pub use acknowledged::*;
 pub use invitations::*;
 pub use outbox::*;
 pub use registry::*;
+pub use schedule::*;
 pub use uploads::*;
 
 use std::sync::Arc;
@@ -63,6 +65,7 @@ macro_rules! state_store_suite {
             a_chain_outlives_its_peer
             how_far_a_peer_is_reads_back_whole_and_goes_with_it
             what_is_remembered_of_the_database_is_replaced
+            what_is_remembered_of_an_entry_of_the_schedule_reads_back
         );
     };
     (@each $fresh:path; $($claim:ident)+) => {

@@ -1,4 +1,4 @@
-//! The server's own memory: registry, invitations, outbox, inbox, receipts.
+//! The server's own memory: registry, invitations, outbox, inbox, receipts, schedule.
 //!
 //! All writes of one call are one transaction, lasting on disk when it answers. Work is claimed by lease and
 //! never by a lock held across a send: a claim that is not renewed is free again when its time is over.
@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::id::{BackupId, Sequence, ServerId};
 use crate::lineage::Remembered;
 use crate::peer::{Activity, Peer};
+use crate::schedule::{ScheduleName, ScheduleRecord};
 use crate::standing::{Acknowledged, Packed};
 
 /// The server's own memory.
@@ -65,6 +66,10 @@ pub enum StateWrite {
     RemoveInbox { peer: ServerId, backup: BackupId },
     /// A receipt, made here or received.
     PutReceipt(ReceiptRecord),
+    /// What is remembered of an entry of the schedule.
+    PutSchedule(ScheduleRecord),
+    /// Forgets an entry of the schedule; one that is not remembered is forgotten already.
+    RemoveSchedule(ScheduleName),
     /// The last place in the chain to a peer that was used, and the digest of its metadata.
     PutChain { peer: ServerId, sequence: Sequence, metadata: Digest },
     /// How far a peer is. Conflict where there is no such peer.
@@ -92,6 +97,7 @@ pub enum StateRead {
     Chain(ServerId),
     Acknowledged,
     Remembered,
+    Schedule,
 }
 
 /// An answer of the state.
@@ -111,6 +117,7 @@ pub enum StateReply {
     Chain(Option<(Sequence, Digest)>),
     Acknowledged(Vec<Acknowledged>),
     Remembered(Option<Remembered>),
+    Schedule(Vec<ScheduleRecord>),
 }
 
 /// An invitation that was printed here. The secret itself is not kept.

@@ -234,10 +234,7 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
 fn standing_of(raw: RawStanding, server: &ServerId) -> Result<Standing, ReceiptError> {
     let known = |known: RawKnown| {
         let server = field(&known.server, "a server in knowledge")?;
-        Ok::<_, ReceiptError>((
-            Life::new(server, Epoch::new(known.epoch)),
-            Generation::new(known.generation),
-        ))
+        Ok::<_, ReceiptError>((Life::new(server, Epoch::new(known.epoch)), Generation::new(known.generation)))
     };
     Ok(Standing {
         life: Life::new(server.clone(), Epoch::new(raw.epoch)),

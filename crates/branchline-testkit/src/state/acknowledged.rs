@@ -25,7 +25,8 @@ pub(super) fn packed() -> Packed {
 /// And a stranger's is not kept.
 pub async fn how_far_a_peer_is_reads_back_whole_and_goes_with_it(store: SharedStore) {
     let nothing = |id| Acknowledged::nothing(server_id(id));
-    expect_conflict(&store, vec![StateWrite::PutAcknowledged(nothing("A"))], StateConflict::PeerUnknown).await;
+    expect_conflict(&store, vec![StateWrite::PutAcknowledged(nothing("A"))], StateConflict::PeerUnknown)
+        .await;
     let chain =
         ChainEnd { epoch: Epoch::new(1), sequence: Sequence::new(4), metadata: Digest::of(b"metadata") };
     let full = Acknowledged {

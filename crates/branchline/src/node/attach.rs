@@ -6,6 +6,7 @@
 
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::lineage::{Remembered, check_peer, check_remembered, next_epoch};
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::{
     Amendment, AttachReport, AttachRequest, CaptureState, Changes, Database, DatabaseError, Ledger,
     StateWrite,
@@ -114,7 +115,7 @@ impl Node {
         for Heard { peer, standing, last_applied } in heard {
             check_peer(&own, ledger.generation, peer, standing, last_applied)?;
         }
-        let changes = database.capture().pack().await?;
+        let changes = database.capture().pack(PackRequest::default()).await?;
         if changes.position().own.server != self.settings.server {
             return Err(DatabaseError::Attached { server: changes.position().own.server.clone() }.into());
         }

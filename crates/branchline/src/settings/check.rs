@@ -17,6 +17,9 @@ use super::raw::{Content, RawSettings};
 use super::sources::Sources;
 use super::{DatabaseSettings, DatabaseUrl, Profile, Settings};
 
+mod schedule;
+mod scope;
+
 /// The version of the file's form that this program reads.
 const CONFIG_VERSION: i64 = 1;
 /// Bytes of a file with a database URL that are read at most.
@@ -53,17 +56,26 @@ pub(super) fn check(
     let compression = check.one_of("backup.compression", &codecs);
     let ledger_bytes_max = check.budget();
     let log = check.log_level();
+    let except_columns = check.except_columns();
+    let filters = check.filters();
+    let day = check.day();
+    let time_zone = check.time_zone();
+    let schedule = check.schedule();
     Some(Settings {
         home: sources.home.to_owned(),
         server: id?,
         name,
         profile: profile.unwrap_or_default(),
-        database: DatabaseSettings { url: url?, tables, except },
+        database: DatabaseSettings { url: url?, tables, except, except_columns },
+        filters,
+        day,
         listen,
         advertise,
         compression: compression.unwrap_or_default(),
         ledger_bytes_max,
         log,
+        time_zone,
+        schedule,
     })
 }
 

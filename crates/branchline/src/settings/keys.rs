@@ -1,7 +1,8 @@
 //! Every setting there is: its key, what form it has, and what it is where nobody sets it.
 //!
 //! A further setting is one more line here and one more check in `check`; reading, the environment, suggestions,
-//! `config show` and the test of `docs/settings.md` follow this table.
+//! `config show` and the test of `docs/settings.md` follow this table. A setting that is a list of sections has the keys of
+//! its sections in [`ENTRY_KEYS`].
 
 use std::path::Path;
 
@@ -14,6 +15,8 @@ pub(super) enum Form {
     List,
     /// A whole number.
     Number,
+    /// Sections of one name in double brackets, one for each entry; only the file can say it.
+    Entries,
 }
 
 /// One setting.
@@ -33,20 +36,46 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "server.id", form: Form::Text, unset: "(none)" },
     Key { path: "server.name", form: Form::Text, unset: "(the id)" },
     Key { path: "server.profile", form: Form::Text, unset: "internet" },
+    Key { path: "server.time_zone", form: Form::Text, unset: "(the system's)" },
     Key { path: "database.url", form: Form::Text, unset: "(none)" },
     Key { path: "database.url_file", form: Form::Text, unset: "(none)" },
     Key { path: "database.tables", form: Form::List, unset: "(all that can sync)" },
     Key { path: "database.except", form: Form::List, unset: "(none)" },
+    Key { path: "database.except_columns", form: Form::List, unset: "(none)" },
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },
     Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
+    Key { path: "schedule", form: Form::Entries, unset: "(none)" },
+    Key { path: "filter", form: Form::Entries, unset: "(none)" },
+    Key { path: "day", form: Form::Entries, unset: "(none)" },
+];
+
+/// What may stand in each section of a setting that is a list of sections.
+pub(super) const ENTRY_KEYS: &[Key] = &[
+    Key { path: "schedule.name", form: Form::Text, unset: "(none)" },
+    Key { path: "schedule.kind", form: Form::Text, unset: "(none)" },
+    Key { path: "schedule.at", form: Form::Text, unset: "(none)" },
+    Key { path: "schedule.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.table", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.where", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.follow", form: Form::Text, unset: "no" },
+    Key { path: "day.table", form: Form::Text, unset: "(none)" },
+    Key { path: "day.date", form: Form::Text, unset: "(none)" },
+    Key { path: "day.money", form: Form::List, unset: "(none)" },
+    Key { path: "day.only", form: Form::List, unset: "(all rows)" },
 ];
 
 /// The setting of that path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
+}
+
+/// The key of that path in a section of a list.
+pub(super) fn find_in_entry(path: &str) -> Option<&'static Key> {
+    ENTRY_KEYS.iter().find(|key| key.path == path)
 }
 
 /// Whether keys stand in that section.
@@ -57,7 +86,8 @@ pub(super) fn is_section(path: &str) -> bool {
 /// What may stand inside `section`, or outside of all where it is empty: names of keys, then of sections.
 pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     let mut names = Vec::new();
-    for key in KEYS {
+    let of_entries = ENTRY_KEYS.iter().filter(|_| !section.is_empty());
+    for key in KEYS.iter().chain(of_entries) {
         let name = match (section.is_empty(), key.path.split_once('.')) {
             (true, Some((name, _))) => name,
             (true, None) => key.path,
@@ -132,14 +162,26 @@ mod tests {
         assert_eq!(names_in("log"), ["level"]);
         assert_eq!(
             names_in(""),
-            ["config_version", "server", "database", "listen", "backup", "capture", "log"]
+            [
+                "config_version",
+                "server",
+                "database",
+                "listen",
+                "backup",
+                "capture",
+                "log",
+                "schedule",
+                "filter",
+                "day"
+            ]
         );
+        assert_eq!(names_in("schedule"), ["name", "kind", "at", "peers"]);
     }
 
     #[test]
     fn every_setting_is_documented() {
         let document = include_str!("../../../../docs/settings.md");
-        for key in KEYS {
+        for key in KEYS.iter().chain(ENTRY_KEYS) {
             assert!(document.contains(&format!("`{}`", key.path)), "{} is not in docs/settings.md", key.path);
         }
     }

@@ -35,6 +35,17 @@ pub(super) enum Content {
     /// The texts, each with its own place.
     List(Vec<(String, Place)>),
     Number(i64),
+    Entries(Vec<RawEntry>),
+}
+
+/// One section of a list of sections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RawEntry {
+    /// Where it begins.
+    pub(super) place: Place,
+    pub(super) values: RawSettings,
+    /// Keys that are there with a value of the wrong form, which was named already.
+    pub(super) misread: Vec<&'static str>,
 }
 
 /// Reads a file's text. Where it is not TOML, only that is said: the rest of it could be anything.
@@ -76,7 +87,8 @@ impl Walk<'_> {
                 format!("{section}.{}", name.get_ref())
             };
             if let Some(key) = keys::find(&path) {
-                self.value(key, value);
+                let read = self.value(key, value);
+                self.values.extend(read.map(|read| (key.path, read)));
                 continue;
             }
             match value.get_ref() {
@@ -95,29 +107,65 @@ impl Walk<'_> {
         }
     }
 
-    fn value(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) {
+    fn value(&mut self, key: &'static Key, value: &Spanned<DeValue<'_>>) -> Option<RawValue> {
         let secret = SECRET_KEYS.contains(&key.path);
         let content = match (key.form, value.get_ref()) {
-            (Form::Text, DeValue::String(text)) => Some(Content::Text(text.to_string())),
-            (Form::Number, DeValue::Integer(number)) => number.as_str().parse().ok().map(Content::Number),
-            (Form::List, DeValue::Array(items)) => self.list(key, items.iter()),
+            (Form::Text, DeValue::String(text)) => Content::Text(text.to_string()),
+            (Form::Number, DeValue::Integer(number)) => Content::Number(number.as_str().parse().ok()?),
+            (Form::List, DeValue::Array(items)) => self.list(key, items.iter())?,
+            (Form::Entries, DeValue::Array(items)) => self.entries(key, items.iter())?,
             _ => {
-                let (expected, help) = match key.form {
-                    Form::Text => ("text", "write it in quotes"),
-                    Form::List => ("a list of texts", "write it as [\"one\", \"two\"]"),
-                    Form::Number => ("a whole number", "write it without quotes"),
-                };
-                let message = format!("expected {expected}, found {}", described(value.get_ref()));
-                let place = self.source.place(value.span(), secret);
-                let help = Some(help.to_owned());
-                self.faults.push(SettingsFault { key: key.path.to_owned(), message, help, place });
-                None
+                self.wrong_form(key, value, secret);
+                return None;
             }
         };
-        if let Some(content) = content {
-            self.values
-                .insert(key.path, RawValue { content, place: self.source.place(value.span(), secret) });
+        Some(RawValue { content, place: self.source.place(value.span(), secret) })
+    }
+
+    fn wrong_form(&mut self, key: &Key, value: &Spanned<DeValue<'_>>, secret: bool) {
+        let (expected, help) = match key.form {
+            Form::Text => ("text", "write it in quotes".to_owned()),
+            Form::List => ("a list of texts", "write it as [\"one\", \"two\"]".to_owned()),
+            Form::Number => ("a whole number", "write it without quotes".to_owned()),
+            Form::Entries => {
+                let help = format!("write [[{}]] on a line of its own, once for each entry", key.path);
+                ("sections in double brackets", help)
+            }
+        };
+        let message = format!("expected {expected}, found {}", described(value.get_ref()));
+        let place = self.source.place(value.span(), secret);
+        self.faults.push(SettingsFault { key: key.path.to_owned(), message, help: Some(help), place });
+    }
+
+    /// The sections of a list: what is wrong with one keeps no other from being read.
+    fn entries<'v, 'd: 'v>(
+        &mut self,
+        key: &'static Key,
+        items: impl Iterator<Item = &'v Spanned<DeValue<'d>>>,
+    ) -> Option<Content> {
+        let mut entries = Some(Vec::new());
+        for item in items {
+            let DeValue::Table(table) = item.get_ref() else {
+                self.wrong_form(key, item, false);
+                entries = None;
+                continue;
+            };
+            let (mut values, mut misread) = (RawSettings::new(), Vec::new());
+            for (name, value) in table {
+                match keys::find_in_entry(&format!("{}.{}", key.path, name.get_ref())) {
+                    Some(inner) => match self.value(inner, value) {
+                        Some(read) => drop(values.insert(inner.path, read)),
+                        None => misread.push(inner.path),
+                    },
+                    None => self.unknown(key.path, name, matches!(value.get_ref(), DeValue::Table(_))),
+                }
+            }
+            let place = self.source.place(item.span(), false);
+            if let Some(entries) = &mut entries {
+                entries.push(RawEntry { place, values, misread });
+            }
         }
+        entries.map(Content::Entries)
     }
 
     fn list<'v, 'd: 'v>(

@@ -160,6 +160,10 @@ fn shown(key: &'static keys::Key, value: Option<&RawValue>, settings: &Settings)
         Some(Content::List(items)) => {
             items.iter().map(|(item, _)| item.as_str()).collect::<Vec<_>>().join(", ")
         }
+        Some(Content::Entries(_)) => {
+            let names: Vec<&str> = settings.schedule.iter().map(|entry| entry.name().as_str()).collect();
+            names.join(", ")
+        }
         None => key.unset.to_owned(),
     };
     debug_assert!(key.form != Form::Number || !text.is_empty());

@@ -47,6 +47,8 @@ id = {id_quoted}
 {name}
 # What is assumed of the network: internet (anybody may knock) or lan.
 profile = "{profile}"
+# The shop's time zone; the system's, where nothing is said.
+# time_zone = "Europe/Vienna"
 
 [database]
 # postgresql://user@host/name or sqlite:path/to/file.db; a relative path is relative to this file.
@@ -75,6 +77,14 @@ address = {listen}
 [log]
 # error, warn, info, debug or trace; or for parts, as in "info,branchline_net=debug".
 # level = "info"
+
+# What serve does by itself, one section for each entry.  See them with:  branchline schedule list
+# kind is full, incremental, daily_transactions, compare or live; live has no times.  To all peers, where none is named.
+# [[schedule]]
+# name = "end of day"
+# kind = "daily_transactions"
+# at = "Monday to Saturday at 22:30"
+# peers = ["CENTRAL-HQ"]
 "#,
         id = values.server,
         id_quoted = quoted(values.server.as_str()),

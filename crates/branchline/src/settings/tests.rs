@@ -175,8 +175,117 @@ fn the_first_file_reads_back_as_it_was_meant() {
     assert_eq!(settings.advertise, advertise);
     // What is commented out must be right as well.
     let uncommented = expose_template(&values).replace("\n# ", "\n");
-    let lines: Vec<&str> =
-        uncommented.lines().filter(|line| line.contains(" = ") && !line.contains("url_file")).collect();
-    assert_eq!(lines.len(), 12, "{lines:?}");
+    let is_setting =
+        |line: &&str| (line.contains(" = ") || line.starts_with('[')) && !line.contains("url_file");
+    let lines: Vec<&str> = uncommented.lines().filter(is_setting).collect();
+    assert_eq!(lines.len(), 24, "{lines:?}");
+    let (settings, _) = Folder::with(&lines.join("\n")).load(&[], &[]).unwrap();
+    assert_eq!(settings.time_zone.iana_name(), Some("Europe/Vienna"));
+    assert_eq!(settings.schedule[0].words(), "Monday to Saturday at 24:30, a daily backup to CENTRAL-HQ");
     assert_eq!(Path::new(&settings.key_file()).file_name().unwrap(), "identity.pem");
+}
+
+const SCHEDULE: &str = "
+[[schedule]]
+name = \"end of day\"
+kind = \"daily_transactions\"
+at = \"30 22 * * 1-6\"
+peers = [\"CENTRAL-HQ\"]
+
+[[schedule]]
+name = \"live\"
+kind = \"live\"
+";
+
+#[test]
+fn a_schedule_is_read_entry_by_entry() {
+    let folder = Folder::with(&format!("{GOOD}{SCHEDULE}"));
+    let (settings, shown) = folder.load(&[("BRANCHLINE_SERVER__TIME_ZONE", "europe/vienna")], &[]).unwrap();
+    let words: Vec<String> = settings.schedule.iter().map(|entry| entry.words()).collect();
+    assert_eq!(
+        words,
+        [
+            "Monday to Saturday at 22:30, a daily backup to CENTRAL-HQ",
+            "as soon as something changes, the change to all peers"
+        ]
+    );
+    assert_eq!(settings.time_zone.iana_name(), Some("Europe/Vienna"));
+    assert_eq!(value(&shown, "schedule").value, "end of day, live");
+    assert!(value(&shown, "schedule").origin.to_string().ends_with("config.toml:7"));
+}
+
+#[test]
+fn every_fault_of_a_schedule_is_named_at_once_with_line_and_caret() {
+    let folder = Folder::with(&format!(
+        "{GOOD}[[schedule]]\nname = \"a\"\nkind = \"fulll\"\nat = \"every 7 minutes\"\n\
+         [[schedule]]\nname = \"a\"\nkind = \"live\"\nat = \"22:30\"\npeers = [\"hq\", \"CENTRAL-HQ\"]\nevery = 5\n\
+         [[schedule]]\nname = 7\nkind = \"full\"\n[[schedule]]\n[[schedule]]\nname = \"b\"\nkind = \"full\"\n\
+         [[schedule]]\nname = \"c\"\nkind = \"live\"\nat = \"22:30\"\n"
+    ));
+    let faults = folder.faults(&[("BRANCHLINE_SERVER__TIME_ZONE", "Europe/Vienn")]);
+    let said: Vec<String> = faults
+        .iter()
+        .map(|fault| {
+            let place = fault.lines().next().unwrap().replace("FILE:", "");
+            let said = fault.lines().find(|line| line.contains('^') || line.contains("server.")).unwrap();
+            format!("{place} {}", said.trim_start_matches([' ', '|', '^']))
+        })
+        .collect();
+    let times = "it must be said when: only an entry of kind live has no times";
+    assert_eq!(
+        said,
+        [
+            "8:8 schedule.kind: expected one of full, incremental, daily_transactions, compare, live".to_owned(),
+            "9:6 schedule.at: an interval of minutes is one of 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30 and 60".to_owned(),
+            "11:8 schedule.name: another entry has this name".to_owned(),
+            format!("14:10 schedule.peers: {}", branchline_core::id::ServerIdError),
+            "15:1 schedule.every: there is no such key".to_owned(),
+            "17:8 schedule.name: expected text, found a number".to_owned(),
+            "19:1 schedule.name: it must be set".to_owned(),
+            "19:1 schedule.kind: it must be set".to_owned(),
+            format!("20:1 schedule.at: {times}"),
+            "26:6 schedule.at: an entry of kind live has no times: it sends whenever something changes".to_owned(),
+            "BRANCHLINE_SERVER__TIME_ZONE in the environment server.time_zone: there is no time zone \"Europe/Vienn\"".to_owned(),
+        ]
+    );
+    assert!(faults.last().unwrap().ends_with("help: did you mean  Europe/Vienna"), "{faults:?}");
+    assert!(faults[4].ends_with("help: known here: name, kind, at, peers"), "{}", faults[4]);
+}
+
+#[test]
+fn a_schedule_in_single_brackets_is_told_to_be_doubled() {
+    for (text, caret) in [
+        ("[schedule]\nname = \"a\"\n", "schedule: expected sections in double brackets, found a section"),
+        ("schedule = \"22:30\"\n", "schedule: expected sections in double brackets, found text"),
+        ("schedule = [\"22:30\"]\n", "schedule: expected sections in double brackets, found text"),
+    ] {
+        let faults = Folder::with(
+            &format!("{text}{GOOD}").replace("schedule]\nname = \"a\"\nconfig_version = 1", "schedule]"),
+        )
+        .faults(&[]);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].contains(caret), "{}", faults[0]);
+        assert!(
+            faults[0].ends_with("write [[schedule]] on a line of its own, once for each entry"),
+            "{}",
+            faults[0]
+        );
+    }
+}
+
+#[test]
+fn filters_and_days_are_read_and_their_faults_named() {
+    let good = "[[filter]]\ntable = \"orders\"\nwhere = \"store = 'S1'\"\npeers = [\"CENTRAL-HQ\"]\nfollow = \"yes\"\n\
+                [[day]]\ntable = \"orders\"\ndate = \"business_date\"\nmoney = [\"total\"]\nonly = [\"store=S1\"]\n";
+    let folder = Folder::with(&format!("{GOOD}{good}"));
+    let (settings, _) = folder.load(&[], &[]).unwrap();
+    assert_eq!(settings.filters.len(), 1);
+    assert_eq!(settings.filters[0].condition, "store = 'S1'");
+    assert!(settings.filters[0].follow);
+    assert_eq!(settings.day[0].only[0].1, "S1");
+    let bad = "[[filter]]\ntable = \"orders\"\nwhere = \"true; DROP TABLE orders\"\n[[filter]]\nwhere = \"true\"\n\
+               [[day]]\ntable = \"orders\"\ndate = \"d\"\nonly = [\"store\"]\n";
+    let folder = Folder::with(&format!("{GOOD}{bad}"));
+    let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
+    assert_eq!(named, ["filter.where", "filter.table", "day.only"]);
 }

@@ -87,6 +87,7 @@ impl Plan {
             covers: metadata.covers.clone(),
             purged: metadata.purged.clone(),
             clock,
+            day: metadata.day.clone(),
         });
         // What is held is named by its version; rows without one go in together or not at all.
         let on_error = if context.is_some() { OnError::Hold } else { OnError::Reject };

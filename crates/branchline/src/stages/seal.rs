@@ -77,6 +77,7 @@ pub fn seal(
         backup_type,
         created_at: now,
         data_range: None,
+        day: None,
         record_count: draft.record_count(),
         checksum: draft.totals.checksum,
         backup_id: addressed.backup,
