@@ -13,6 +13,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::day::DayClose;
 use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use crate::knowledge::Knowledge;
@@ -115,6 +116,8 @@ pub struct Metadata {
     pub created_at: Timestamp,
     /// The span of business time that it is about, where it is about one.
     pub data_range: Option<DataRange>,
+    /// The business day that it closes, and what that came to; only with a range.
+    pub day: Option<DayClose>,
     /// How many rows and deletions it holds.
     pub record_count: u64,
     /// SHA-256 of D.

@@ -8,10 +8,13 @@
 //! | [`id`], [`digest`] | names of servers, backups and keys; SHA-256 |
 //! | [`schema`], [`value`] | tables, columns, logical types; one typed value of a row |
 //! | [`version`], [`knowledge`] | who made a row what it is; what a server holds of each other's changes |
+//! | [`standing`], [`lineage`] | how far a peer is; whether the database is the one that it was before |
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
+//! | [`scope`] | which rows of a table a peer gets |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
+//! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
 //! | [`peer`], [`retry`] | what we know of a peer; how long a delivery waits |
 //! | [`schedule`] | what a server does by itself, and when |
@@ -21,10 +24,12 @@
 pub mod backup;
 pub mod code;
 pub mod compare;
+pub mod day;
 pub mod digest;
 pub mod id;
 pub mod knowledge;
 pub mod limits;
+pub mod lineage;
 pub mod merge;
 pub mod pack;
 pub mod pairing;
@@ -34,6 +39,8 @@ pub mod receipt;
 pub mod retry;
 pub mod schedule;
 pub mod schema;
+pub mod scope;
 pub mod signing;
+pub mod standing;
 pub mod value;
 pub mod version;

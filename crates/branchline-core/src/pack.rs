@@ -3,8 +3,10 @@
 //! An increment holds the rows whose versions are above the peer's knowledge; a full backup holds every row. A server
 //! that does not relay sends only what it made itself, and so may not let the receiver claim (`covers`) more than that.
 
+use crate::day::{BusinessDay, DayTable, DayTotals};
 use crate::id::{Generation, ServerId};
 use crate::knowledge::Knowledge;
+use crate::scope::PeerScope;
 use crate::version::{ChangeTime, Dot, Life, Version};
 
 /// A position: the moment of a snapshot, as the ledger tells it. All that the snapshot shows is stamped with it.
@@ -14,12 +16,23 @@ pub struct Position {
     pub own: Life,
     /// The generation of our newest changes in the snapshot.
     pub generation: Generation,
-    /// All that is held in the snapshot, held rows excepted.
+    /// All that is held in the snapshot, held rows excepted: what may be claimed.
     pub knowledge: Knowledge,
+    /// All that is held in the snapshot, held rows too: one row that is held keeps no other from being sent on.
+    pub reached: Knowledge,
     /// The join of the dots of tombstones that were purged.
     pub purged: Knowledge,
     /// The clock: no version in the snapshot is later.
     pub clock: ChangeTime,
+    /// What the business day that was asked about came to in the snapshot.
+    pub day: Vec<DayTotals>,
+}
+
+/// What a position is to tell besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PackRequest {
+    /// A business day, and the tables that its close counts.
+    pub day: Option<(BusinessDay, Vec<DayTable>)>,
 }
 
 /// What is known of the peer that a pack is for.
@@ -66,9 +79,27 @@ pub struct PackPlan {
     pub covers: Knowledge,
     /// What the peer knows already: rows that it knows by the dot of a life before are left out by this.
     pub acknowledged: Knowledge,
+    /// Which rows the peer gets, where filters keep some back.
+    pub scope: Option<ScopedPeer>,
+}
+
+/// A peer that does not get all rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScopedPeer {
+    /// The peer.
+    pub peer: ServerId,
+    /// Which rows it gets.
+    pub scope: PeerScope,
 }
 
 impl PackPlan {
+    /// The same plan for a peer that filters keep rows from.
+    #[must_use]
+    pub fn scoped(mut self, peer: ServerId, scope: PeerScope) -> Self {
+        self.scope = (!scope.is_whole()).then_some(ScopedPeer { peer, scope });
+        self
+    }
+
     /// Whether a row of that version goes into the backup.
     #[must_use]
     pub fn takes(&self, version: &Version) -> bool {
@@ -94,11 +125,12 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
             selection: Selection::Full,
             covers: position.knowledge.clone(),
             acknowledged: known.clone(),
+            scope: None,
         };
     }
     let own = &position.own.server;
     let floors = position
-        .knowledge
+        .reached
         .iter()
         .filter(|(life, held)| audience.gets(own, life) && !known.has(&Dot::new((*life).clone(), *held)));
     let floors =
@@ -107,6 +139,7 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
         selection: Selection::Above(floors),
         covers: position.knowledge.only(|life| audience.gets(own, life)),
         acknowledged: known.clone(),
+        scope: None,
     }
 }
 

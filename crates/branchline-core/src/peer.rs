@@ -22,6 +22,8 @@ pub struct Peer {
     pub addresses: Vec<PeerAddress>,
     /// What it may do here.
     pub grant: Grant,
+    /// Whether what others made is passed on to it too.
+    pub relay: bool,
     /// Whether anything is exchanged with it at present.
     pub activity: Activity,
     /// When it was paired or added.

@@ -2,7 +2,8 @@
 //!
 //! It is the Sync Result that was asked for (`success`, `serverId`, `processedAt`, `recordsProcessed`, `errors`,
 //! `warnings`, `checksum`), with what a family with money in every row wants to know besides. `success` is true
-//! only if every row of the backup is in the target.
+//! only if every row of the backup is in the target, superseded there, or the loser of a recorded conflict. Where some
+//! rows are held it is false, and the rest is applied all the same ([`Receipt::is_applied`]).
 
 pub mod v1;
 
@@ -14,13 +15,15 @@ use crate::backup::BackupType;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::id::{BackupId, ServerId};
+use crate::ports::HeldReport;
 use crate::schema::TableName;
 use crate::signing::PublicKey;
+use crate::standing::Standing;
 
 /// The answer to a backup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// Whether every row of the backup is in the target.
+    /// Whether every row of the backup was dealt with for good.
     pub success: bool,
     /// Who answers.
     pub server: ServerId,
@@ -44,6 +47,12 @@ pub struct Receipt {
     pub warnings: Vec<String>,
     /// What was done to each table.
     pub tables: Vec<TableReceipt>,
+    /// Rows of the backup that are held, the first hundred; all are counted in `tables`.
+    pub held: Vec<HeldReport>,
+    /// Rows that were held before and went in with this backup.
+    pub released: u64,
+    /// What the server that answers says of the changes that it holds; nothing where it captures none.
+    pub standing: Option<Standing>,
     /// How foreign keys were checked: `row by row` or `by join`.
     pub foreign_keys: String,
     /// How long the shop's rows or tables were locked.
@@ -74,6 +83,12 @@ pub struct TableReceipt {
     pub deleted: u64,
     /// Rows that were there and equal.
     pub unchanged: u64,
+    /// Rows that did not go in, because what is there is newer or was known before.
+    pub superseded: u64,
+    /// Conflicts that were decided and recorded.
+    pub merged: u64,
+    /// Rows that are held.
+    pub held: u64,
 }
 
 /// How long one stage took.
@@ -96,9 +111,21 @@ pub struct ReceiptTotals {
     pub deleted: u64,
     /// Rows that were there and equal.
     pub unchanged: u64,
+    /// Rows that did not go in, because what is there is newer or was known before.
+    pub superseded: u64,
+    /// Conflicts that were decided and recorded.
+    pub merged: u64,
+    /// Rows that are held.
+    pub held: u64,
 }
 
 impl Receipt {
+    /// Whether the backup was applied: wholly, or all of it but the rows that are held.
+    #[must_use]
+    pub fn is_applied(&self) -> bool {
+        self.success || self.totals().held > 0
+    }
+
     /// Sums over all tables.
     #[must_use]
     pub fn totals(&self) -> ReceiptTotals {
@@ -107,6 +134,9 @@ impl Receipt {
             updated: sum.updated + table.updated,
             deleted: sum.deleted + table.deleted,
             unchanged: sum.unchanged + table.unchanged,
+            superseded: sum.superseded + table.superseded,
+            merged: sum.merged + table.merged,
+            held: sum.held + table.held,
         })
     }
 }

@@ -13,9 +13,9 @@ use crate::table::{self, Fields, InTable, is_taken};
 const TABLE: table::Table = "invitations";
 
 const ADD: &str = "
-    INSERT INTO invitations (token, secret_digest, for_server, name, created_at, expires_at, wrong_proofs,
+    INSERT INTO invitations (token, secret_digest, for_server, name, created_at, expires_at, relay, wrong_proofs,
                              used_by, used_from, used_at)
-    VALUES (:token, :secret_digest, :for_server, :name, :created_at, :expires_at, :wrong_proofs,
+    VALUES (:token, :secret_digest, :for_server, :name, :created_at, :expires_at, :relay, :wrong_proofs,
             :used_by, :used_from, :used_at)";
 const COUNT_WRONG_PROOF: &str = "
     UPDATE invitations SET wrong_proofs = wrong_proofs + 1, burnt = wrong_proofs + 1 >= ?2
@@ -39,6 +39,7 @@ pub(crate) fn add(connection: &Connection, invitation: &InvitationRecord) -> Res
             ":name": invitation.name,
             ":created_at": invitation.created_at.as_microsecond(),
             ":expires_at": invitation.expires_at.as_microsecond(),
+            ":relay": invitation.relay,
             ":wrong_proofs": invitation.wrong_proofs,
             ":used_by": used.map(|(by, _, _)| by.as_str()),
             ":used_from": used.map(|(_, from, _)| from),
@@ -106,6 +107,7 @@ fn read(fields: &Fields<'_>) -> Result<InvitationRecord, StateError> {
         name: fields.value("name")?,
         created_at: fields.time("created_at")?,
         expires_at: fields.time("expires_at")?,
+        relay: fields.value("relay")?,
         wrong_proofs: fields.value("wrong_proofs")?,
         used,
     })

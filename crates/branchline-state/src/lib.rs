@@ -13,6 +13,7 @@
 //! Invariants: a commit is lasting when it answers · a spool file's length is what was made lasting · a file
 //! without a row is swept at start ([`reconcile`]) · everything made here can be read by its owner alone.
 
+mod acknowledged;
 mod chains;
 mod connection;
 mod home_lock;
@@ -24,6 +25,7 @@ mod platform;
 mod receipts;
 mod reconcile;
 mod registry;
+mod remembered;
 mod schedule;
 mod spool;
 mod store;

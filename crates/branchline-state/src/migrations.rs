@@ -16,7 +16,7 @@ pub const STATE_VERSION: u32 = MIGRATIONS.len() as u32;
 const APPLICATION_ID: i32 = 0x424c_5354;
 
 /// Entry n brings version n to version n + 1.
-const MIGRATIONS: [&str; 2] = [VERSION_1, ADD_SCHEDULE];
+const MIGRATIONS: [&str; 3] = [VERSION_1, ADD_SCHEDULE, ADD_ACKNOWLEDGED];
 
 /// Chains and receipts outlive their peer on purpose: a peer that is paired again goes on in its chain, since
 /// its ledger remembers which places were used.
@@ -118,6 +118,37 @@ CREATE TABLE schedule (
     remark        TEXT,
     owed          TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// What is known of peers and of the database once changes are captured. Unlike its chain, what a peer acknowledged
+/// goes with it: one that is paired again begins with a full backup.
+const ADD_ACKNOWLEDGED: &str = "
+ALTER TABLE peers ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE invitations ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN packed_epoch INTEGER;
+ALTER TABLE outbox ADD COLUMN packed_covers TEXT NOT NULL DEFAULT '';
+ALTER TABLE outbox ADD COLUMN packed_gives_all INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN packed_full INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE acknowledged (
+    peer           TEXT PRIMARY KEY REFERENCES peers (id) ON DELETE CASCADE,
+    life           INTEGER,
+    knowledge      TEXT NOT NULL,
+    relays         INTEGER NOT NULL,
+    chain_epoch    INTEGER,
+    chain_sequence INTEGER,
+    chain_metadata BLOB,
+    give_all       INTEGER NOT NULL,
+    past_budget    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE remembered (
+    one        INTEGER PRIMARY KEY CHECK (one = 1),
+    database   TEXT,
+    epoch      INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    clock      INTEGER NOT NULL
+) STRICT;
 ";
 
 /// Refuses a file that is of a newer version, or not ours at all.

@@ -9,27 +9,30 @@
 
 use branchline_core::backup::{BackupType, Codec};
 use branchline_core::code::Code;
-use branchline_core::id::{BackupId, Sequence, ServerId};
+use branchline_core::id::{BackupId, Epoch, Sequence, ServerId};
 use branchline_core::ports::{Claim, OutboxEntry, OutboxState, StateConflict, StateError};
+use branchline_core::standing::Packed;
 use jiff::Timestamp;
 use rusqlite::{Connection, named_params, params};
 
-use crate::table::{self, Fields, InTable, integer, points_nowhere};
+use crate::table::{self, Fields, InTable, integer, known_lines, points_nowhere};
 
 const TABLE: table::Table = "outbox";
 
 const PUT: &str = "
     INSERT INTO outbox (backup, peer, backup_type, sequence, codec, head, data_file, data_frame_bytes, tail,
-                        signature, metadata, checksum, record_count, created_at, state, attempts, not_before,
-                        error_code, error_message)
+                        signature, metadata, checksum, record_count, packed_epoch, packed_covers, packed_gives_all,
+                        packed_full, created_at, state, attempts, not_before, error_code, error_message)
     VALUES (:backup, :peer, :backup_type, :sequence, :codec, :head, :data_file, :data_frame_bytes, :tail,
-            :signature, :metadata, :checksum, :record_count, :created_at, :state, :attempts, :not_before,
-            :error_code, :error_message)
+            :signature, :metadata, :checksum, :record_count, :packed_epoch, :packed_covers, :packed_gives_all,
+            :packed_full, :created_at, :state, :attempts, :not_before, :error_code, :error_message)
     ON CONFLICT (backup) DO UPDATE SET
         peer = excluded.peer, backup_type = excluded.backup_type, sequence = excluded.sequence,
         codec = excluded.codec, head = excluded.head, data_file = excluded.data_file,
         data_frame_bytes = excluded.data_frame_bytes, tail = excluded.tail, signature = excluded.signature,
         metadata = excluded.metadata, checksum = excluded.checksum, record_count = excluded.record_count,
+        packed_epoch = excluded.packed_epoch, packed_covers = excluded.packed_covers,
+        packed_gives_all = excluded.packed_gives_all, packed_full = excluded.packed_full,
         created_at = excluded.created_at, state = excluded.state, attempts = excluded.attempts,
         not_before = excluded.not_before, error_code = excluded.error_code,
         error_message = excluded.error_message, claimed_by = NULL, claimed_until = NULL";
@@ -61,6 +64,8 @@ const ONE: &str = "SELECT * FROM outbox WHERE backup = ?1";
 /// Puts an entry, replacing one of its name and freeing that one's claim.
 pub(crate) fn put(connection: &Connection, entry: &OutboxEntry) -> Result<(), StateError> {
     let error = entry.last_error.as_ref();
+    let packed = entry.packed.as_ref();
+    let packed_epoch = packed.map(|packed| integer(TABLE, packed.epoch.value())).transpose()?;
     let put = connection.execute(
         PUT,
         named_params! {
@@ -77,6 +82,10 @@ pub(crate) fn put(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
             ":metadata": entry.metadata.as_bytes(),
             ":checksum": entry.checksum.as_bytes(),
             ":record_count": integer(TABLE, entry.record_count)?,
+            ":packed_epoch": packed_epoch,
+            ":packed_covers": packed.map(|packed| known_lines(&packed.covers)).unwrap_or_default(),
+            ":packed_gives_all": packed.is_some_and(|packed| packed.gives_all),
+            ":packed_full": packed.is_some_and(|packed| packed.full),
             ":created_at": entry.created_at.as_microsecond(),
             ":state": state_text(entry.state),
             ":attempts": entry.attempts,
@@ -161,12 +170,23 @@ fn read(fields: &Fields<'_>) -> Result<OutboxEntry, StateError> {
         metadata: fields.digest("metadata")?,
         checksum: fields.digest("checksum")?,
         record_count: fields.number("record_count")?,
+        packed: packed(fields)?,
         created_at: fields.time("created_at")?,
         state: fields.choice("state", &STATES, state_text)?,
         attempts: fields.value("attempts")?,
         not_before: fields.time_or_none("not_before")?,
         last_error: fields.error()?,
     })
+}
+
+fn packed(fields: &Fields<'_>) -> Result<Option<Packed>, StateError> {
+    let Some(epoch) = fields.number_or_none("packed_epoch")? else { return Ok(None) };
+    Ok(Some(Packed {
+        epoch: Epoch::new(epoch),
+        covers: fields.knowledge("packed_covers")?,
+        gives_all: fields.value("packed_gives_all")?,
+        full: fields.value("packed_full")?,
+    }))
 }
 
 fn known(rows: usize) -> Result<(), StateError> {

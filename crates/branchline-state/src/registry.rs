@@ -17,12 +17,12 @@ use crate::table::{self, Fields, InTable, is_taken};
 const TABLE: table::Table = "peers";
 
 const ADD: &str = "
-    INSERT INTO peers (id, name, key, addresses, activity, grant_write, grant_tables, grant_mirror,
+    INSERT INTO peers (id, name, key, addresses, relay, activity, grant_write, grant_tables, grant_mirror,
                        grant_data_bytes_max, added_at, last_seen)
-    VALUES (:id, :name, :key, :addresses, :activity, :grant_write, :grant_tables, :grant_mirror,
+    VALUES (:id, :name, :key, :addresses, :relay, :activity, :grant_write, :grant_tables, :grant_mirror,
             :grant_data_bytes_max, :added_at, :last_seen)";
 const CHANGE: &str = "
-    UPDATE peers SET name = :name, key = :key, addresses = :addresses, activity = :activity,
+    UPDATE peers SET name = :name, key = :key, addresses = :addresses, relay = :relay, activity = :activity,
            grant_write = :grant_write, grant_tables = :grant_tables, grant_mirror = :grant_mirror,
            grant_data_bytes_max = :grant_data_bytes_max, added_at = :added_at, last_seen = :last_seen
     WHERE id = :id";
@@ -86,6 +86,7 @@ fn write(connection: &Connection, sql: &str, peer: &Peer) -> Result<usize, State
             ":name": peer.name,
             ":key": peer.key.digest().as_bytes(),
             ":addresses": lines(&peer.addresses),
+            ":relay": peer.relay,
             ":activity": activity_text(peer.activity),
             ":grant_write": peer.grant.write,
             ":grant_tables": lines(&peer.grant.tables),
@@ -116,6 +117,7 @@ fn read(fields: &Fields<'_>) -> Result<Peer, StateError> {
             mirror: fields.value("grant_mirror")?,
             data_bytes_max: data_bytes_max.cast_unsigned(),
         },
+        relay: fields.value("relay")?,
         activity: fields.choice("activity", &[Activity::Active, Activity::Paused], activity_text)?,
         added_at: fields.time("added_at")?,
         last_seen: fields.time_or_none("last_seen")?,

@@ -13,7 +13,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::connection::{self, WHOLE};
 use crate::table::InTable;
 use crate::thread::DatabaseThread;
-use crate::{chains, inbox, invitations, outbox, receipts, registry, schedule};
+use crate::{acknowledged, chains, inbox, invitations, outbox, receipts, registry, remembered, schedule};
 
 /// The state in one SQLite file.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ fn carry_out(connection: &Connection, write: &StateWrite) -> Result<(), StateErr
         StateWrite::PutChain { peer, sequence, metadata } => {
             chains::put(connection, peer, *sequence, metadata)
         }
+        StateWrite::PutAcknowledged(acknowledged) => acknowledged::put(connection, acknowledged),
+        StateWrite::PutRemembered(remembered) => remembered::put(connection, remembered),
     }
 }
 
@@ -115,6 +117,8 @@ fn answer(connection: &Connection, question: &StateRead) -> Result<StateReply, S
         StateRead::Receipts { newest } => StateReply::Receipts(receipts::newest(connection, *newest)?),
         StateRead::Receipt(backup) => StateReply::Receipt(receipts::one(connection, *backup)?),
         StateRead::Chain(peer) => StateReply::Chain(chains::one(connection, peer)?),
+        StateRead::Acknowledged => StateReply::Acknowledged(acknowledged::all(connection)?),
+        StateRead::Remembered => StateReply::Remembered(remembered::one(connection)?),
         StateRead::Schedule => StateReply::Schedule(schedule::all(connection)?),
     })
 }

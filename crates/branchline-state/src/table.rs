@@ -1,7 +1,7 @@
 //! Reading and writing rows, so that whatever is wrong is said with the table and column where it stands.
 //!
 //! How values are kept: times as whole microseconds since 1970 (finer parts are cut off), enums as text, ids and
-//! addresses as text, digests as 32 bytes, counts as integers below 2^63. A row that does not read back is
+//! addresses as text, digests as 32 bytes, counts as integers below 2^63, knowledge a line for each life. A row that does not read back is
 //! [`StateError::Broken`] and names its table; it is never a panic and never passed over.
 
 use std::fmt::Display;
@@ -9,7 +9,10 @@ use std::str::FromStr;
 
 use branchline_core::code::Code;
 use branchline_core::digest::Digest;
+use branchline_core::id::{Epoch, Generation};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::StateError;
+use branchline_core::version::Life;
 use jiff::Timestamp;
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, ErrorCode, Params, Row, ffi};
@@ -153,6 +156,26 @@ impl Fields<'_> {
         u64::try_from(number).map_err(|error| self.broken(column, error))
     }
 
+    /// The same, where there may be none.
+    pub(crate) fn number_or_none(&self, column: &'static str) -> Result<Option<u64>, StateError> {
+        let number: Option<i64> = self.value(column)?;
+        number.map(u64::try_from).transpose().map_err(|error| self.broken(column, error))
+    }
+
+    /// Knowledge, as [`known_lines`] wrote it.
+    pub(crate) fn knowledge(&self, column: &'static str) -> Result<Knowledge, StateError> {
+        let text: String = self.value(column)?;
+        let known = |line: &str| {
+            let mut words = line.split(' ');
+            let server = words.next()?.parse().ok()?;
+            let epoch = words.next()?.parse().ok()?;
+            let generation = words.next()?.parse().ok()?;
+            Some((Life::new(server, Epoch::new(epoch)), Generation::new(generation)))
+        };
+        let wrong = |line: &str| self.broken(column, format_args!("{line:?} is not a life and a generation"));
+        text.lines().map(|line| known(line).ok_or_else(|| wrong(line))).collect()
+    }
+
     /// Why something failed, from the columns `error_code` and `error_message`. A code of another version, which
     /// this one does not know, becomes the one for whatever has no code; its message stays.
     pub(crate) fn error(&self) -> Result<Option<(Code, String)>, StateError> {
@@ -169,6 +192,13 @@ impl Fields<'_> {
     fn time_of(&self, column: &'static str, micros: i64) -> Result<Timestamp, StateError> {
         Timestamp::from_microsecond(micros).map_err(|error| self.broken(column, error))
     }
+}
+
+/// Knowledge, a line for each life: server, epoch, generation.
+pub(crate) fn known_lines(knowledge: &Knowledge) -> String {
+    let line =
+        |(life, generation): (&Life, Generation)| format!("{} {} {generation}", life.server, life.epoch);
+    knowledge.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// A count or a length, as SQLite keeps it.

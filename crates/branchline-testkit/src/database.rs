@@ -12,8 +12,10 @@
 //! | `mirroring` | rows that the backup does not hold |
 //! | `proving` | snapshots, hashes, digests |
 //! | `remembering` | the ledger: repeats, forks, sessions that end early |
+//! | `capturing` | changes: noted, packed, merged by versions; a suite of its own |
 
 pub mod backup;
+pub mod capturing;
 pub mod mirroring;
 mod postgres;
 pub mod proving;
@@ -51,8 +53,33 @@ pub trait TestDatabase: Send + Sync {
     /// The first column of each row, as text.
     fn query<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Vec<String>>;
 
+    /// A session of the shop's own program that stays open.
+    fn session(&self) -> BoxFuture<'_, Box<dyn TestSession>>;
+
+    /// A session of a role that may write the rows of the shop's tables, and nothing else. SQLite knows no roles: there
+    /// it is a session like any other.
+    fn clerk(&self) -> BoxFuture<'_, Box<dyn TestSession>>;
+
     /// The engine.
     fn engine(&self) -> Engine;
+}
+
+/// A session of the shop's own program: a transaction that it begins is open until it ends it. It waits for a lock for
+/// ten seconds at most, so that a claim about what waits for nothing fails and does not hang.
+pub trait TestSession: Send {
+    /// Runs statements.
+    ///
+    /// # Errors
+    /// What the database said; a transaction that was begun is still to be ended.
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Runs statements that must work.
+///
+/// # Panics
+/// Where they do not.
+pub async fn run_in(session: &mut dyn TestSession, sql: &str) {
+    session.run(sql).await.unwrap_or_else(|message| panic!("{sql}: {message}"));
 }
 
 /// How a fixture reaches the adapter under test, which the testkit must not know.

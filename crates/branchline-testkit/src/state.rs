@@ -3,12 +3,14 @@
 //! Each claim is one function over a fresh store; [`state_store_suite!`](crate::state_store_suite) makes a test of
 //! each. Times are given, so that leases and ends pass without waiting.
 
+mod acknowledged;
 mod invitations;
 mod outbox;
 mod registry;
 mod schedule;
 mod uploads;
 
+pub use acknowledged::*;
 pub use invitations::*;
 pub use outbox::*;
 pub use registry::*;
@@ -61,6 +63,8 @@ macro_rules! state_store_suite {
             an_upload_reads_back_and_is_replaced
             the_newest_receipts_come_first
             a_chain_outlives_its_peer
+            how_far_a_peer_is_reads_back_whole_and_goes_with_it
+            what_is_remembered_of_the_database_is_replaced
             what_is_remembered_of_an_entry_of_the_schedule_reads_back
         );
     };
@@ -101,6 +105,7 @@ pub fn peer(id: &str) -> Peer {
         name: format!("Shop {id}"),
         key: KeyId::of_spki(id.as_bytes()),
         addresses: Vec::new(),
+        relay: false,
         grant: Grant::default(),
         activity: Activity::Active,
         added_at: at(0),
@@ -125,6 +130,7 @@ pub fn outbox_entry(peer: &str, n: u8) -> OutboxEntry {
         metadata: Digest::of(&[n]),
         checksum: Digest::of(b"D"),
         record_count: 7,
+        packed: None,
         created_at: at(n.into()),
         state: OutboxState::Waiting,
         attempts: 0,

@@ -18,12 +18,15 @@ mod run;
 mod signals;
 mod text;
 
+mod attach;
 mod backups;
 mod compare;
 mod completions;
 mod config;
 mod demo;
+mod detach;
 mod explain;
+mod held;
 mod id;
 pub mod init;
 mod invite;
@@ -97,6 +100,9 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Done, Failure> {
         Verb::Id => id::run(session).await,
         Verb::Peers(verb) => peers::run(verb, session).await,
         Verb::Tables(arguments) => tables::run(arguments, session).await,
+        Verb::Attach(arguments) => attach::run(arguments, session).await,
+        Verb::Detach => detach::run(session).await,
+        Verb::Held(verb) => held::run(verb, session).await,
         Verb::Sync(arguments) => sync::run(arguments, session).await,
         Verb::Status => status::run(session).await,
         Verb::Backups(verb) => backups::run(verb, session).await,

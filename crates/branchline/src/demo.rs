@@ -153,6 +153,7 @@ async fn compare_stores(stores: &Servers, progress: &ProgressSink) -> Result<Dem
             name: None,
             addresses: vec![there.address()],
             mirror: false,
+            relay: false,
         };
         here.ask(add).await?;
     }
@@ -162,7 +163,7 @@ async fn compare_stores(stores: &Servers, progress: &ProgressSink) -> Result<Dem
 
 async fn pair(headquarters: &RunningServer, store: &RunningServer) -> Result<String, Problem> {
     let (server, address) = (Some(store.id.clone()), Some(headquarters.address()));
-    let invite = Command::Invite { server, name: None, address, valid_seconds: Some(600) };
+    let invite = Command::Invite { server, name: None, address, valid_seconds: Some(600), relay: false };
     let Answer::Invite(invited) = headquarters.ask(invite).await? else { return Err(other_answer()) };
     let Answer::Join(joined) = store.ask(Command::Join { invitation: invited.invitation }).await? else {
         return Err(other_answer());

@@ -6,8 +6,10 @@
 //! serve     the port for peers, and what it does by itself, until it is told to stop
 //! ```
 //! Tasks are started here and nowhere else, through one [`Tasks`] handle. Lock order: the queue
-//! turn; the apply turn, then an upload's own lock; the pins' turn. None is held while a peer is waited for.
+//! turn, then the apply turn, then an upload's own lock, then the standing turn; the pins' turn. None is held while a peer
+//! is waited for.
 
+mod attach;
 mod backups;
 pub mod clock;
 mod compare;
@@ -17,10 +19,12 @@ mod inbox;
 mod memory;
 mod pairing;
 pub mod progress;
+mod purge;
 mod reception;
 mod registry;
 mod retry;
 mod schedule;
+mod standing;
 mod status;
 mod sync;
 mod tables;
@@ -30,7 +34,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use branchline_core::code::Code;
-use branchline_core::peer::Peer;
+use branchline_core::peer::{Grant, Peer};
 use branchline_core::ports::{Database, PeerLink, Signer, Spool, StateStore};
 use branchline_net::connection::Endpoint;
 use branchline_net::deadlines::ServerBounds;
@@ -52,6 +56,7 @@ use memory::Memory;
 pub use progress::ProgressSink;
 use retry::Retries;
 use schedule::LiveState;
+use sync::Wish;
 use uploads::Uploads;
 
 /// The program and its version, as documents and peers are told.
@@ -76,6 +81,8 @@ pub struct Node {
     apply_turn: Mutex<()>,
     /// Backups are queued one at a time: a place in a chain is given once.
     queue_turn: Mutex<()>,
+    /// How far a peer is, is read and written one at a time.
+    standing_turn: Mutex<()>,
     /// The pins follow the registry one change at a time.
     pins_turn: Mutex<()>,
     tracker: TaskTracker,
@@ -120,6 +127,7 @@ impl Node {
             places: Semaphore::new(PLACES),
             apply_turn: Mutex::new(()),
             queue_turn: Mutex::new(()),
+            standing_turn: Mutex::new(()),
             pins_turn: Mutex::new(()),
             tracker,
             links,
@@ -167,31 +175,36 @@ impl Node {
     ) -> Result<Answer, Problem> {
         match command {
             Command::Id => Ok(Answer::Id(self.id())),
-            Command::Invite { server, name, address, valid_seconds } => {
-                self.invite(server, name, address, valid_seconds).await.map(Answer::Invite)
+            Command::Invite { server, name, address, valid_seconds, relay } => {
+                self.invite(server, name, address, valid_seconds, relay).await.map(Answer::Invite)
             }
             Command::Join { invitation } => self.join(&invitation).await.map(Answer::Join),
             Command::PeersList => self.peers().await.map(Answer::Peers),
             Command::PeersShow { peer } => self.show_peer(&peer).await.map(Answer::Peer),
-            Command::PeersAdd { peer, key_id, name, addresses, mirror } => {
-                self.add_peer(&peer, &key_id, name, &addresses, mirror).await.map(Answer::Changed)
+            Command::PeersAdd { peer, key_id, name, addresses, mirror, relay } => {
+                let grant = Grant { mirror, ..Grant::default() };
+                self.add_peer(&peer, &key_id, name, &addresses, grant, relay).await.map(Answer::Changed)
             }
             Command::PeersRemove { peer } => self.remove_peer(&peer).await.map(Answer::Changed),
             Command::PeersPause { peer } => self.pause_peer(&peer).await.map(Answer::Changed),
             Command::PeersResume { peer } => self.resume_peer(&peer).await.map(Answer::Changed),
-            Command::PeersGrant { peer, write, mirror, tables } => {
-                self.grant_peer(&peer, write, mirror, tables).await.map(Answer::Changed)
+            Command::PeersGrant { peer, write, mirror, relay, tables } => {
+                self.grant_peer(&peer, write, mirror, relay, tables).await.map(Answer::Changed)
             }
             Command::PeersPing { peer } => self.ping(&peer).await.map(Answer::Ping),
             Command::Tables => self.tables().await.map(Answer::Tables),
+            Command::Attach { new_life } => self.attach(new_life).await.map(Answer::Attach),
+            Command::Detach => self.detach().await.map(Answer::Changed),
+            Command::HeldList => self.list_held().await.map(Answer::Held),
             Command::Sync(sync) => self.sync(sync, &progress).await.map(Answer::Sync),
             Command::Status => self.status().await.map(|status| Answer::Status(Box::new(status))),
             Command::BackupsList => self.list_backups().await.map(Answer::Backups),
             Command::BackupsShow { backup } => {
                 self.show_backup(&backup).await.map(|backup| Answer::Backup(Box::new(backup)))
             }
-            Command::BackupsExport { peer, path, compression, mirror } => {
-                self.export(&peer, &path, compression, mirror, &progress).await.map(Answer::File)
+            Command::BackupsExport { peer, path, compression, backup_type, mirror } => {
+                let wish = Wish::of(backup_type.as_deref(), mirror)?;
+                self.export(&peer, &path, compression, wish, &progress).await.map(Answer::File)
             }
             Command::BackupsImport { path, dry_run, mirror } => {
                 self.import(&path, dry_run, mirror, &progress).await.map(Answer::Import)

@@ -15,10 +15,12 @@ mod template;
 use std::path::{Path, PathBuf};
 
 use branchline_core::backup::Codec;
+use branchline_core::day::DayTable;
 use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
 use branchline_core::schedule::ScheduleEntry;
-use branchline_core::schema::TableName;
+use branchline_core::schema::{ColumnName, TableName};
+use branchline_core::scope::Filter;
 use jiff::tz::TimeZone;
 
 pub use fault::{Place, SettingsFault};
@@ -47,12 +49,18 @@ pub struct Settings {
     pub advertise: Vec<PeerAddress>,
     /// How backups are compressed.
     pub compression: Codec,
+    /// Bytes of the ledger above which a peer that is far behind no longer keeps deletions for it.
+    pub ledger_bytes_max: u64,
     /// What is logged, as `tracing` filters say it.
     pub log: String,
     /// The shop's time zone: in it the times of the schedule are meant.
     pub time_zone: TimeZone,
     /// What is done by itself, and when.
     pub schedule: Vec<ScheduleEntry>,
+    /// Which rows leave this database, and for whom; all, where it is empty.
+    pub filters: Vec<Filter>,
+    /// The tables that the close of a business day counts.
+    pub day: Vec<DayTable>,
 }
 
 /// The application database.
@@ -64,6 +72,8 @@ pub struct DatabaseSettings {
     pub tables: Vec<TableName>,
     /// Tables that stay at home.
     pub except: Vec<TableName>,
+    /// Columns that stay at home.
+    pub except_columns: Vec<(TableName, ColumnName)>,
 }
 
 /// A database URL: hidden in every output, because it may hold a password.

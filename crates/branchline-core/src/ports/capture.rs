@@ -14,7 +14,7 @@ use super::{BoxFuture, DatabaseError};
 use crate::backup::RowBatch;
 use crate::id::{BackupId, Epoch, ServerId};
 use crate::knowledge::Knowledge;
-use crate::pack::{PackPlan, Position};
+use crate::pack::{PackPlan, PackRequest, Position};
 use crate::schema::{Schema, TableName};
 use crate::version::{ChangeTime, Life, Version};
 
@@ -39,7 +39,7 @@ pub trait Capture: Send + Sync {
     ///
     /// # Errors
     /// [`DatabaseError::NotAttached`].
-    fn pack(&self) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>>;
+    fn pack(&self, request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>>;
 
     /// Whether the change log holds anything; cheap enough to be asked several times a second.
     fn has_changes(&self) -> BoxFuture<'_, Result<bool, DatabaseError>>;
@@ -175,6 +175,16 @@ pub enum Amendment {
         packed: crate::id::Generation,
         /// The clock goes on from here.
         clock: ChangeTime,
+    },
+    /// A backup for a peer that filters keep rows from was applied there: what it brought and took out is settled.
+    ConfirmScope {
+        /// The peer.
+        peer: ServerId,
+    },
+    /// A sealed backup for such a peer was dropped before it was applied: what it would have settled is open again.
+    ForgetScope {
+        /// The peer.
+        peer: ServerId,
     },
     /// Marks tables for a compare, or takes the mark away.
     SetCompareDue {

@@ -11,6 +11,7 @@ use crate::backup::v1::RowError;
 use crate::backup::{BackupType, RowBatch, TableSummary};
 use crate::code::{Code, Explain};
 use crate::compare::{RowDigest, TableHashes};
+use crate::day::{DayCheck, DayClose};
 use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use crate::knowledge::Knowledge;
@@ -133,6 +134,8 @@ pub struct MergeContext {
     pub purged: Knowledge,
     /// The source's clock.
     pub clock: ChangeTime,
+    /// The business day that the backup closes, and what that came to at the source.
+    pub day: Option<DayClose>,
 }
 
 /// What is done with rows that cannot go in.
@@ -184,6 +187,8 @@ pub struct MergeReport {
     pub held: Vec<HeldReport>,
     /// Rows that were held before and went in now.
     pub released: u64,
+    /// The business day that the backup closes, at its source and here, once the backup is in.
+    pub day: Vec<DayCheck>,
 }
 
 /// A row that is held.
@@ -241,6 +246,8 @@ pub struct AppliedRecord {
     pub sequence: Sequence,
     /// The checksum of its data.
     pub checksum: Digest,
+    /// The digest of its metadata; nothing where it was applied before that was recorded.
+    pub metadata: Option<Digest>,
     /// The signed receipt, as it was sent.
     pub receipt: Vec<u8>,
 }

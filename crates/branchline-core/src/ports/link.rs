@@ -11,6 +11,7 @@ use crate::id::{BackupId, Epoch, Sequence, ServerId};
 use crate::pairing::{PairAnswer, PairRequest};
 use crate::schema::Schema;
 use crate::signing::PublicKey;
+use crate::standing::Standing;
 
 /// A link to one peer: every answer comes from the pinned key.
 pub trait PeerLink: Send + Sync {
@@ -50,6 +51,8 @@ pub struct PeerHello {
     pub schema: Schema,
     /// The last of our backups that it applied: our epoch then, and the place in the chain.
     pub last_applied: Option<(Epoch, Sequence)>,
+    /// What it says of the changes that it holds; nothing where it captures none.
+    pub standing: Option<Standing>,
     /// How it was reached, such as `127.0.0.1:8443`; empty in what a server says of itself.
     pub path: String,
 }

@@ -12,8 +12,10 @@ use crate::backup::{BackupType, Codec};
 use crate::code::{Code, Explain};
 use crate::digest::Digest;
 use crate::id::{BackupId, Sequence, ServerId};
+use crate::lineage::Remembered;
 use crate::peer::{Activity, Peer};
 use crate::schedule::{ScheduleName, ScheduleRecord};
+use crate::standing::{Acknowledged, Packed};
 
 /// The server's own memory.
 pub trait StateStore: Send + Sync {
@@ -70,6 +72,10 @@ pub enum StateWrite {
     RemoveSchedule(ScheduleName),
     /// The last place in the chain to a peer that was used, and the digest of its metadata.
     PutChain { peer: ServerId, sequence: Sequence, metadata: Digest },
+    /// How far a peer is. Conflict where there is no such peer.
+    PutAcknowledged(Acknowledged),
+    /// What is remembered of the application database.
+    PutRemembered(Remembered),
 }
 
 /// A question to the state.
@@ -89,6 +95,8 @@ pub enum StateRead {
     Receipts { newest: u32 },
     Receipt(BackupId),
     Chain(ServerId),
+    Acknowledged,
+    Remembered,
     Schedule,
 }
 
@@ -107,6 +115,8 @@ pub enum StateReply {
     Receipts(Vec<ReceiptRecord>),
     Receipt(Option<ReceiptRecord>),
     Chain(Option<(Sequence, Digest)>),
+    Acknowledged(Vec<Acknowledged>),
+    Remembered(Option<Remembered>),
     Schedule(Vec<ScheduleRecord>),
 }
 
@@ -125,6 +135,8 @@ pub struct InvitationRecord {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Whether what others made is passed on to whoever joins.
+    pub relay: bool,
     /// Wrong proofs so far.
     pub wrong_proofs: u32,
     /// Who used it, from where, and when.
@@ -182,6 +194,8 @@ pub struct OutboxEntry {
     pub checksum: Digest,
     /// How many rows it holds.
     pub record_count: u64,
+    /// From which position it was packed; nothing where changes were not captured.
+    pub packed: Option<Packed>,
     /// When it was sealed.
     pub created_at: Timestamp,
     /// What became of it.
@@ -207,7 +221,7 @@ impl OutboxEntry {
 pub enum OutboxState {
     /// It waits, or is being sent.
     Waiting,
-    /// Its receipt came, and says success.
+    /// Its receipt came, and says that it was applied; some rows may be held there.
     Delivered,
     /// Its receipt came, and says that nothing was applied; or the peer refused it.
     Refused,

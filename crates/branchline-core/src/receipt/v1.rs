@@ -13,12 +13,14 @@ use data_encoding::BASE64;
 use super::{Receipt, ReceiptFault, StageTime, TableReceipt};
 use crate::backup::v1::{AFTER_SIGNATURE, BEFORE_SIGNATURE, TAIL_BYTES, json};
 use crate::code::{Code, Explain};
-use crate::id::{BackupId, KeyId};
-use crate::ports::{Signer, SignerError};
+use crate::id::{BackupId, Epoch, Generation, KeyId, ServerId};
+use crate::ports::{HeldReport, Signer, SignerError};
 use crate::schema::TableName;
 use crate::signing::{PublicKey, Signature, SignedKind};
+use crate::standing::Standing;
+use crate::version::Life;
 
-use raw::{RawFault, RawReceipt, RawStage, RawTable};
+use raw::{RawFault, RawHeld, RawKnown, RawReceipt, RawStage, RawStanding, RawTable};
 
 /// Why a document is not the receipt that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +117,9 @@ fn to_raw(receipt: &Receipt) -> RawReceipt {
         updated: table.updated,
         deleted: table.deleted,
         unchanged: table.unchanged,
+        merged: table.merged,
+        superseded: table.superseded,
+        held: table.held,
     };
     let stage =
         |stage: &StageTime| RawStage { stage: stage.stage.clone(), millis: stage.took.as_millis() as u64 };
@@ -137,14 +142,39 @@ fn to_raw(receipt: &Receipt) -> RawReceipt {
         updated: totals.updated,
         deleted: totals.deleted,
         unchanged: totals.unchanged,
-        merged: 0,
-        superseded: 0,
-        held: 0,
+        merged: totals.merged,
+        superseded: totals.superseded,
+        held: totals.held,
+        released: receipt.released,
+        held_rows: receipt.held.iter().map(held_to_raw).collect(),
+        standing: receipt.standing.as_ref().map(standing_to_raw),
         tables: receipt.tables.iter().map(table).collect(),
         foreign_keys: receipt.foreign_keys.clone(),
         locked_millis: receipt.locked_for.as_millis() as u64,
         stages: receipt.stages.iter().map(stage).collect(),
         signature: None,
+    }
+}
+
+fn held_to_raw(held: &HeldReport) -> RawHeld {
+    RawHeld {
+        table: held.table.to_string(),
+        key: held.key.clone(),
+        code: held.code.to_string(),
+        reason: held.reason.clone(),
+    }
+}
+
+fn standing_to_raw(standing: &Standing) -> RawStanding {
+    let known = |(life, generation): (&Life, Generation)| RawKnown {
+        server: life.server.to_string(),
+        epoch: life.epoch.value(),
+        generation: generation.value(),
+    };
+    RawStanding {
+        epoch: standing.life.epoch.value(),
+        relays: standing.relays,
+        knowledge: standing.knowledge.iter().map(known).collect(),
     }
 }
 
@@ -157,17 +187,28 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
     let key = BASE64.decode(raw.server_key.as_bytes()).ok().and_then(|bytes| bytes.try_into().ok());
     let table = |table: RawTable| {
         let name = TableName::new(table.name).map_err(|error| malformed(error.to_string()))?;
-        let RawTable { inserted, updated, deleted, unchanged, .. } = table;
-        Ok::<_, ReceiptError>(TableReceipt { table: name, inserted, updated, deleted, unchanged })
+        let RawTable { inserted, updated, deleted, unchanged, merged, superseded, held, .. } = table;
+        let counted =
+            TableReceipt { table: name, inserted, updated, deleted, unchanged, superseded, merged, held };
+        Ok::<_, ReceiptError>(counted)
     };
     // A code of a later version is still an error; its message says the rest.
-    let fault = |fault: RawFault| ReceiptFault {
-        code: Code::parse(&fault.code).unwrap_or(Code::REFUSED_BY_PEER),
-        message: fault.message,
+    let code = |text: &str| Code::parse(text).unwrap_or(Code::REFUSED_BY_PEER);
+    let fault = |fault: RawFault| ReceiptFault { code: code(&fault.code), message: fault.message };
+    let held = |held: RawHeld| {
+        let table = TableName::new(held.table).map_err(|error| malformed(error.to_string()))?;
+        Ok::<_, ReceiptError>(HeldReport {
+            table,
+            key: held.key,
+            code: code(&held.code),
+            reason: held.reason,
+        })
     };
+    let server: ServerId = field(&raw.server_id, "serverId")?;
     Ok(Receipt {
         success: raw.success,
-        server: field(&raw.server_id, "serverId")?,
+        standing: raw.standing.map(|standing| standing_of(standing, &server)).transpose()?,
+        server,
         server_key: key.map(PublicKey::from_bytes).ok_or_else(|| malformed("serverKey is not valid"))?,
         processed_at: field(&raw.processed_at, "processedAt")?,
         backup: field(&raw.backup_id, "backupId")?,
@@ -178,6 +219,8 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
         errors: raw.errors.into_iter().map(fault).collect(),
         warnings: raw.warnings,
         tables: raw.tables.into_iter().map(table).collect::<Result<_, _>>()?,
+        held: raw.held_rows.into_iter().map(held).collect::<Result<_, _>>()?,
+        released: raw.released,
         foreign_keys: raw.foreign_keys,
         locked_for: millis(raw.locked_millis),
         stages: raw
@@ -185,6 +228,18 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
             .into_iter()
             .map(|s| StageTime { stage: s.stage, took: millis(s.millis) })
             .collect(),
+    })
+}
+
+fn standing_of(raw: RawStanding, server: &ServerId) -> Result<Standing, ReceiptError> {
+    let known = |known: RawKnown| {
+        let server = field(&known.server, "a server in knowledge")?;
+        Ok::<_, ReceiptError>((Life::new(server, Epoch::new(known.epoch)), Generation::new(known.generation)))
+    };
+    Ok(Standing {
+        life: Life::new(server.clone(), Epoch::new(raw.epoch)),
+        knowledge: raw.knowledge.into_iter().map(known).collect::<Result<_, _>>()?,
+        relays: raw.relays,
     })
 }
 

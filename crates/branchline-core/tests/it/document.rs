@@ -135,6 +135,7 @@ pub(crate) fn metadata(tables: Vec<TableSummary>, data: &[u8]) -> Metadata {
         backup_type: BackupType::Full,
         created_at: at("2025-12-06T23:59:59Z"),
         data_range: Some(DataRange { start: at("2025-12-06T00:00:00Z"), end: at("2025-12-06T23:59:59Z") }),
+        day: None,
         record_count: tables.iter().map(|table| table.rows + table.deletions).sum(),
         checksum: Digest::of(data),
         backup_id: "019a2f4e-0000-7000-8000-000000000000".parse().unwrap(),

@@ -146,6 +146,7 @@ impl PostgresApply {
             knowledge: None,
             held: Vec::new(),
             released: 0,
+            day: Vec::new(),
         })
     }
 

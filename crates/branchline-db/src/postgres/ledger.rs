@@ -197,6 +197,7 @@ fn record_of(row: &Row) -> Result<AppliedRecord, DatabaseError> {
         epoch: Epoch::new(unsigned(row, 2)),
         sequence: Sequence::new(unsigned(row, 3)),
         checksum: row.get::<_, String>(4).parse::<Digest>().map_err(|_| broken("a checksum"))?,
+        metadata: None,
         receipt: row.get(5),
     })
 }

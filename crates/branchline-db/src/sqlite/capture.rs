@@ -1,5 +1,6 @@
 //! Capture.
 
+use branchline_core::pack::PackRequest;
 use branchline_core::ports::{
     Amendment, AttachReport, AttachRequest, BoxFuture, Capture, CaptureState, Changes, DatabaseError,
 };
@@ -19,7 +20,7 @@ impl Capture for SqliteDatabase {
         Box::pin(async { Ok(None) })
     }
 
-    fn pack(&self) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
+    fn pack(&self, _request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
         Box::pin(async { Err(DatabaseError::NotAttached) })
     }
 

@@ -21,8 +21,16 @@ pub(crate) fn postgres_databases() -> PostgresFixture {
 
 mod on_sqlite {
     branchline_testkit::database_suite!(crate::conformance::sqlite_files);
+
+    mod capturing {
+        branchline_testkit::capture_suite!(crate::conformance::sqlite_files);
+    }
 }
 
 mod on_postgres {
     branchline_testkit::database_suite!(crate::conformance::postgres_databases);
+
+    mod capturing {
+        branchline_testkit::capture_suite!(crate::conformance::postgres_databases);
+    }
 }

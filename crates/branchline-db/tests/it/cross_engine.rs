@@ -24,7 +24,8 @@ async fn shared_hashes(here: &dyn Database, there: &dyn Database) -> Vec<(String
     found
 }
 
-async fn assert_equal(here: &dyn TestDatabase, there: &dyn TestDatabase, tables: usize) {
+/// Asserts that the tables that both have are equal under the types that they share.
+pub(crate) async fn assert_equal(here: &dyn TestDatabase, there: &dyn TestDatabase, tables: usize) {
     let hashes = shared_hashes(&*here.database(), &*there.database()).await;
     assert_eq!(hashes.len(), tables);
     for (table, ours, theirs) in hashes {

@@ -3,4 +3,5 @@
 mod conformance;
 mod cross_engine;
 mod postgres;
+mod random_changes;
 mod sqlite;

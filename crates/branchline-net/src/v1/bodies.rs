@@ -15,7 +15,7 @@ pub(super) use comparison::{
 };
 pub(super) use hello::{read_hello, write_hello, write_status};
 pub(super) use pairing::{read_pair_answer, read_pair_request, write_pair_answer, write_pair_request};
-pub(super) use receipt::{pending, says_success};
+pub(super) use receipt::{pending, says_applied};
 
 use branchline_core::code::Code;
 use branchline_core::schema::{LogicalTypeError, NameError};

@@ -205,6 +205,7 @@ impl Reception for InMemory {
                 time: Timestamp::UNIX_EPOCH,
                 schema: self.schema.lock().unwrap().clone(),
                 last_applied: None,
+                standing: None,
                 path: String::new(),
             })
         })

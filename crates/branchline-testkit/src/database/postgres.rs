@@ -1,6 +1,6 @@
 //! PostgreSQL databases in the cluster that `cargo xtask test` starts.
 //!
-//! Each is a new database of that cluster; they go when the cluster goes.
+//! Each is a new database of that cluster; they go when the cluster goes, and so do the clerks' roles.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,10 +8,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use branchline_core::ports::{BoxFuture, Database};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-use super::{Connect, Engine, Fixture, Shape, TestDatabase, worked};
+use super::{Connect, Engine, Fixture, Shape, TestDatabase, TestSession, run_in, worked};
 
 /// Where the cluster is: the URL of a database of its superuser.
 const CLUSTER: &str = "BRANCHLINE_TEST_POSTGRES";
+
+/// How a session waits: not for ever, and two that wait for each other are told apart soon.
+const PATIENCE: &str = "SET lock_timeout = '10s'; SET deadlock_timeout = '20ms'";
 
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -75,8 +78,38 @@ impl TestDatabase for PostgresDatabase {
         })
     }
 
+    fn session(&self) -> BoxFuture<'_, Box<dyn TestSession>> {
+        Box::pin(async move {
+            let client = open(&self.url).await;
+            client.batch_execute(PATIENCE).await.unwrap_or_else(|error| panic!("{PATIENCE}: {error:?}"));
+            Box::new(PostgresSession(client)) as Box<dyn TestSession>
+        })
+    }
+
+    fn clerk(&self) -> BoxFuture<'_, Box<dyn TestSession>> {
+        Box::pin(async move {
+            let mut session = self.session().await;
+            let role = format!("clerk_{}_{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+            let become_clerk = format!(
+                "CREATE ROLE {role};
+                GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+                SET SESSION AUTHORIZATION {role}"
+            );
+            run_in(&mut *session, &become_clerk).await;
+            session
+        })
+    }
+
     fn engine(&self) -> Engine {
         Engine::Postgres
+    }
+}
+
+struct PostgresSession(Client);
+
+impl TestSession for PostgresSession {
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move { self.0.batch_execute(sql).await.map_err(|error| format!("{error:?}")) })
     }
 }
 

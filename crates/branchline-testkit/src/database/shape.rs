@@ -34,6 +34,9 @@ pub enum Shape {
     Keyless,
     /// Names that try to be SQL.
     Names,
+    /// Keys of several kinds under much traffic: regions keep their members, whose keys and sponsors change; baskets
+    /// with their lines follow their members and go with them; shelves hang on each other; prices hang on nothing.
+    Market,
 }
 
 impl Shape {
@@ -52,6 +55,8 @@ impl Shape {
             (Self::Wide, Engine::Sqlite) => WIDE_SQLITE,
             (Self::Keyless, _) => "CREATE TABLE log (line TEXT);",
             (Self::Names, _) => NAMES,
+            (Self::Market, Engine::Postgres) => MARKET_POSTGRES,
+            (Self::Market, Engine::Sqlite) => MARKET_SQLITE,
         }
     }
 }
@@ -131,3 +136,41 @@ CREATE TABLE "orderItems" (
 );
 CREATE TABLE """; DROP TABLE ""orderItems""; --" ("..\x" BIGINT PRIMARY KEY);
 "#;
+
+const MARKET_POSTGRES: &str = "
+CREATE TABLE regions (code TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE members (
+    id BIGINT PRIMARY KEY, region TEXT REFERENCES regions (code) ON UPDATE CASCADE, nick TEXT UNIQUE,
+    sponsor BIGINT REFERENCES members (id) ON DELETE SET NULL ON UPDATE CASCADE
+);
+CREATE TABLE baskets (
+    id UUID PRIMARY KEY, member BIGINT NOT NULL REFERENCES members (id) ON DELETE CASCADE ON UPDATE CASCADE, note TEXT
+);
+CREATE TABLE basket_lines (
+    basket UUID REFERENCES baskets (id) ON DELETE CASCADE ON UPDATE CASCADE, line INTEGER, quantity BIGINT NOT NULL,
+    PRIMARY KEY (basket, line)
+);
+CREATE TABLE shelves (
+    id BIGINT PRIMARY KEY, label TEXT NOT NULL, above BIGINT REFERENCES shelves (id) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE prices (item TEXT, kind INTEGER, amount NUMERIC, valid BOOLEAN, PRIMARY KEY (kind, item));
+";
+
+const MARKET_SQLITE: &str = "
+CREATE TABLE regions (code TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE members (
+    id BIGINT PRIMARY KEY, region TEXT REFERENCES regions (code) ON UPDATE CASCADE, nick TEXT UNIQUE,
+    sponsor BIGINT REFERENCES members (id) ON DELETE SET NULL ON UPDATE CASCADE
+);
+CREATE TABLE baskets (
+    id UUID TEXT PRIMARY KEY, member BIGINT NOT NULL REFERENCES members (id) ON DELETE CASCADE ON UPDATE CASCADE, note TEXT
+);
+CREATE TABLE basket_lines (
+    basket UUID TEXT REFERENCES baskets (id) ON DELETE CASCADE ON UPDATE CASCADE, line INTEGER, quantity BIGINT NOT NULL,
+    PRIMARY KEY (basket, line)
+) WITHOUT ROWID;
+CREATE TABLE shelves (
+    id BIGINT PRIMARY KEY, label TEXT NOT NULL, above BIGINT REFERENCES shelves (id) ON DELETE CASCADE ON UPDATE CASCADE
+);
+CREATE TABLE prices (item TEXT, kind INTEGER, amount DECIMAL TEXT, valid BOOLEAN, PRIMARY KEY (kind, item));
+";

@@ -1,14 +1,21 @@
 //! SQLite files in a folder of their own.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use branchline_core::ports::{BoxFuture, Database};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use tempfile::TempDir;
 
-use super::{Connect, Engine, Fixture, Shape, TestDatabase, worked};
+use super::{Connect, Engine, Fixture, Shape, TestDatabase, TestSession, worked};
+
+/// How long a session waits for a lock.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a shop's program sets. Nothing here has to survive a power cut.
+const AS_A_SHOP: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = OFF;";
 
 /// Makes SQLite files.
 pub struct SqliteFixture {
@@ -71,8 +78,35 @@ impl TestDatabase for SqliteFile {
         })
     }
 
+    fn session(&self) -> BoxFuture<'_, Box<dyn TestSession>> {
+        Box::pin(async move {
+            let connection = self.open();
+            connection.busy_timeout(PATIENCE).expect("a time to wait");
+            connection.execute_batch(AS_A_SHOP).expect("pragmas");
+            Box::new(SqliteSession(Arc::new(Mutex::new(connection)))) as Box<dyn TestSession>
+        })
+    }
+
+    fn clerk(&self) -> BoxFuture<'_, Box<dyn TestSession>> {
+        self.session()
+    }
+
     fn engine(&self) -> Engine {
         Engine::Sqlite
+    }
+}
+
+struct SqliteSession(Arc<Mutex<Connection>>);
+
+impl TestSession for SqliteSession {
+    fn run<'a>(&'a mut self, sql: &'a str) -> BoxFuture<'a, Result<(), String>> {
+        let (connection, sql) = (Arc::clone(&self.0), sql.to_owned());
+        // On a thread where it may wait for a lock: whoever holds the lock may need ours to go on.
+        let ran = tokio::task::spawn_blocking(move || {
+            let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            connection.execute_batch(&sql).map_err(|error| error.to_string())
+        });
+        Box::pin(async move { ran.await.unwrap_or_else(|error| Err(error.to_string())) })
     }
 }
 

@@ -18,6 +18,7 @@ fn invitation() -> InvitationRecord {
         name: "Linz".to_owned(),
         created_at: at(0),
         expires_at: at(100),
+        relay: true,
         wrong_proofs: 0,
         used: None,
     }

@@ -10,7 +10,7 @@ use branchline_core::ports::{
 };
 
 use super::{
-    SharedStore, at, backup_id, commit, expect_conflict, outbox_entry, peer, read, reason, server_id,
+    SharedStore, at, backup_id, commit, expect_conflict, outbox_entry, packed, peer, read, reason, server_id,
 };
 
 /// Seconds that a lease of these tests lasts.
@@ -44,6 +44,7 @@ pub async fn an_entry_reads_back_whole(store: SharedStore) {
         head: Vec::new(),
         data_file: backup_id(9),
         data_frame_bytes: 64 << 30,
+        packed: Some(packed()),
         state: OutboxState::Refused,
         attempts: 3,
         not_before: Some(at(7)),

@@ -22,6 +22,7 @@ pub async fn a_peer_reads_back_by_id_and_by_key(store: SharedStore) {
             mirror: true,
             data_bytes_max: u64::MAX,
         },
+        relay: true,
         activity: Activity::Paused,
         last_seen: Some(at(5)),
         ..peer("STORE-001")

@@ -3,6 +3,7 @@
 //! Members are only ever added. A time is RFC 3339 in UTC, a duration is in milliseconds, a size in bytes.
 
 mod answer;
+mod capture;
 mod command;
 mod control;
 mod problem;
@@ -15,6 +16,7 @@ pub use answer::{
     OutboxAnswer, PeerAnswer, PeersAnswer, PingAnswer, PlannedTable, StageAnswer, StatusAnswer, SyncAnswer,
     SyncOutcome, TableAnswer, TableComparison, TablesAnswer, WarningAnswer,
 };
+pub use capture::{AcknowledgedAnswer, AttachAnswer, CaptureAnswer, HeldAnswer, HeldRowAnswer};
 pub use command::{Command, SyncCommand};
 pub use control::{ControlMessage, ControlMessageError};
 pub use problem::Problem;

@@ -11,8 +11,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::done::Failure;
 use super::output::Output;
 use super::{
-    backups, compare, completions, config, demo, explain, init, invite, join, peers, schedule, serve, sync,
-    tables,
+    attach, backups, compare, completions, config, demo, explain, held, init, invite, join, peers, schedule,
+    serve, sync, tables,
 };
 use crate::api::v1::Problem;
 
@@ -74,6 +74,13 @@ pub(crate) enum Verb {
     Peers(peers::Verb),
     /// Which tables can sync, and why the others cannot
     Tables(tables::Arguments),
+    /// Capture this database's changes, so that only they travel
+    Attach(attach::Arguments),
+    /// Capture no more, and leave the database as it was found
+    Detach,
+    /// Rows that came in and could not go in yet
+    #[command(subcommand)]
+    Held(held::Verb),
     /// Send a backup to peers
     Sync(sync::Arguments),
     /// How everything stands
@@ -108,6 +115,9 @@ impl Verb {
             Self::Id => "branchline.id/1",
             Self::Peers(verb) => verb.schema(),
             Self::Tables(_) => "branchline.tables/1",
+            Self::Attach(_) => "branchline.attach/1",
+            Self::Detach => "branchline.detach/1",
+            Self::Held(verb) => verb.schema(),
             Self::Sync(_) => "branchline.sync/1",
             Self::Status => "branchline.status/1",
             Self::Backups(verb) => verb.schema(),

@@ -39,6 +39,9 @@ pub(crate) enum Verb {
         /// zstd, gzip or none [default: the settings']
         #[arg(long, value_name = "KIND", value_parser = ["zstd", "gzip", "none"])]
         compression: Option<String>,
+        /// full or incremental [default: incremental where it can be]
+        #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "incremental"])]
+        backup_type: Option<String>,
         /// Ask the peer to remove rows that this database does not have
         #[arg(long)]
         mirror: bool,
@@ -74,8 +77,9 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Done, Failure> 
         Verb::List => list(session).await,
         Verb::Show { backup } => show(backup, session).await,
         Verb::Verify { file } => verify::run(&file),
-        Verb::Export { peer, output, compression, mirror } => {
-            let command = Command::BackupsExport { peer, path: absolute(&output)?, compression, mirror };
+        Verb::Export { peer, output, compression, backup_type, mirror } => {
+            let path = absolute(&output)?;
+            let command = Command::BackupsExport { peer, path, compression, backup_type, mirror };
             export(command, session).await
         }
         Verb::Import { file, dry_run, mirror } => import(absolute(&file)?, dry_run, mirror, session).await,

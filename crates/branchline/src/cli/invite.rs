@@ -21,11 +21,14 @@ pub(crate) struct Arguments {
     /// How long the line is good, such as 30m, 24h or 7d
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     valid: Option<u64>,
+    /// Pass on to it what other servers made, too
+    #[arg(long)]
+    relay: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
-    let Arguments { server, name, address, valid } = arguments;
-    let command = Command::Invite { server, name, address, valid_seconds: valid };
+    let Arguments { server, name, address, valid, relay } = arguments;
+    let command = Command::Invite { server, name, address, valid_seconds: valid, relay };
     let Reply { answer, data, served } = session.change(command).await?;
     let Answer::Invite(invited) = answer else { return Err(Failure::unexpected_answer()) };
     let whom = invited.server.as_deref().unwrap_or("the other server");

@@ -34,6 +34,9 @@ pub(crate) enum Verb {
         /// Let it remove rows here that it does not have
         #[arg(long)]
         mirror: bool,
+        /// Pass on to it what other servers made, too
+        #[arg(long)]
+        relay: bool,
     },
     /// Remove one, with what waits for it
     Remove {
@@ -53,7 +56,7 @@ pub(crate) enum Verb {
         #[arg(value_name = "PEER")]
         peer: String,
     },
-    /// Change what it may do here
+    /// Change what it may do here, and what it gets
     Grant(Grant),
     /// Try its addresses
     Ping {
@@ -76,6 +79,9 @@ pub(crate) struct Grant {
     /// Whether it may remove rows here that it does not have
     #[arg(long, value_name = "YES-NO", value_parser = yes_or_no)]
     mirror: Option<bool>,
+    /// Whether what other servers made is passed on to it
+    #[arg(long, value_name = "YES-NO", value_parser = yes_or_no)]
+    relay: Option<bool>,
     /// The tables that it may write, with commas
     #[arg(long, value_name = "TABLES", value_delimiter = ',', conflicts_with = "all_tables")]
     tables: Option<Vec<String>>,
@@ -104,9 +110,9 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Done, Failure> 
         Verb::List => list(session).await,
         Verb::Show { peer } => show(peer, session).await,
         Verb::Ping { peer } => ping(peer, session).await,
-        Verb::Add { peer, key_id, name, addresses, mirror } => {
+        Verb::Add { peer, key_id, name, addresses, mirror, relay } => {
             let next = format!("branchline peers ping {peer}");
-            change(Command::PeersAdd { peer, key_id, name, addresses, mirror }, next, session).await
+            change(Command::PeersAdd { peer, key_id, name, addresses, mirror, relay }, next, session).await
         }
         Verb::Remove { peer } => remove(peer, session).await,
         Verb::Pause { peer } => {
@@ -117,15 +123,15 @@ pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Done, Failure> 
             let next = format!("branchline sync {peer}");
             change(Command::PeersResume { peer }, next, session).await
         }
-        Verb::Grant(Grant { peer, write, mirror, tables, all_tables }) => {
+        Verb::Grant(Grant { peer, write, mirror, relay, tables, all_tables }) => {
             let peer = peer.unwrap_or_default();
             let tables = if all_tables { Some(Vec::new()) } else { tables };
-            if write.is_none() && mirror.is_none() && tables.is_none() {
+            if write.is_none() && mirror.is_none() && relay.is_none() && tables.is_none() {
                 let help = format!("for example  branchline peers grant {peer} --tables products,orders");
                 return Err(Failure::usage("nothing is said that could be granted", help));
             }
             let next = format!("branchline peers show {peer}");
-            change(Command::PeersGrant { peer, write, mirror, tables }, next, session).await
+            change(Command::PeersGrant { peer, write, mirror, relay, tables }, next, session).await
         }
     }
 }
@@ -194,6 +200,10 @@ async fn show(peer: String, session: &Session) -> Result<Done, Failure> {
         ("seen", peer.last_seen.as_ref().map_or_else(|| "never".to_owned(), |time| text::time(time, now))),
         ("may write", if peer.write { or(&peer.tables, "all tables") } else { "nothing".to_owned() }),
         ("may remove", if peer.mirror { "yes: rows that it does not have" } else { "no" }.to_owned()),
+        (
+            "gets",
+            if peer.relay { "what this server and others made" } else { "what this server made" }.to_owned(),
+        ),
         ("waits", text::count(peer.waiting, "backup", "backups")),
     ];
     let next = match peer.activity.as_str() {

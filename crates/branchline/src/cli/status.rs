@@ -3,7 +3,7 @@
 use super::done::{Done, Failure};
 use super::run::{Reply, Session};
 use super::{peers, text};
-use crate::api::v1::{Answer, Command, OutboxAnswer, StatusAnswer};
+use crate::api::v1::{Answer, CaptureAnswer, Command, OutboxAnswer, PeerAnswer, StatusAnswer};
 use crate::node::clock::now;
 
 pub(crate) async fn run(session: &Session) -> Result<Done, Failure> {
@@ -47,6 +47,10 @@ fn described(status: &StatusAnswer) -> String {
         ("database", tables),
         ("disk", format!("{} free", text::bytes(status.disk_free_bytes))),
     ];
+    lines.extend(status.capture.as_ref().map(|capture| ("captured", captured(capture))));
+    if status.capture.is_none() && status.engine.is_some() {
+        lines.push(("captured", "no: every sync sends all rows (branchline attach)".to_owned()));
+    }
     if status.invitations_open > 0 {
         lines.push((
             "invited",
@@ -59,6 +63,7 @@ fn described(status: &StatusAnswer) -> String {
         said.push_str("No peers yet. On one server run  branchline invite STORE-001  and on the other paste the line it prints.\n");
     } else {
         said.push_str(&peers::table(&status.peers));
+        said.extend(status.peers.iter().filter_map(|peer| how_far(peer, status.capture.as_ref())));
     }
     if !status.outbox.is_empty() {
         said.push_str(&format!("\nWaiting to be sent, safe on this disk:\n{}", outbox_table(&status.outbox)));
@@ -76,6 +81,35 @@ fn described(status: &StatusAnswer) -> String {
         said.push_str(&format!("\n! {}  {}\n  fix: {}\n", warning.code, warning.message, warning.fix));
     }
     said
+}
+
+fn captured(capture: &CaptureAnswer) -> String {
+    let counts = [
+        text::count(capture.tables, "table", "tables"),
+        text::count(capture.pending, "change waits", "changes wait"),
+        text::count(capture.tombstones, "deletion kept", "deletions kept"),
+        text::count(capture.held, "row held", "rows held"),
+        text::count(capture.conflicts, "conflict", "conflicts"),
+        format!("{} in the ledger", text::bytes(capture.ledger_bytes)),
+    ];
+    format!("epoch {}, generation {}: {}", capture.epoch, capture.generation, counts.join(", "))
+}
+
+fn how_far(peer: &PeerAnswer, capture: Option<&CaptureAnswer>) -> Option<String> {
+    let (acknowledged, capture) = (peer.acknowledged.as_ref()?, capture?);
+    let waiting = match acknowledged.waiting_changes {
+        0 => "nothing waits".to_owned(),
+        changes => text::count(changes, "change waits", "changes wait"),
+    };
+    let standing = match acknowledged.generation {
+        None => "has none of the changes yet".to_owned(),
+        Some(generation) if generation >= capture.generation => {
+            format!("in step up to generation {generation}")
+        }
+        Some(generation) => format!("in step up to generation {generation} of {}", capture.generation),
+    };
+    let full = if acknowledged.needs_full { "; the next backup is a full one" } else { "" };
+    Some(format!("{}: {standing}, {waiting}{full}\n", peer.id))
 }
 
 /// The table of what waits, which `backups list` shows as well.

@@ -20,9 +20,9 @@ pub(crate) struct Arguments {
     /// All active peers
     #[arg(long, conflicts_with = "peers")]
     all: bool,
-    /// What kind of backup
-    #[arg(long = "type", value_name = "TYPE", default_value = "full")]
-    backup_type: String,
+    /// full or incremental [default: incremental where it can be]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "incremental"])]
+    backup_type: Option<String>,
     /// Say what would be sent and what the peers would make of it, but send nothing
     #[arg(long)]
     dry_run: bool,
@@ -35,17 +35,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
-    if arguments.backup_type != "full" {
-        let message = match arguments.backup_type.as_str() {
-            known @ ("incremental" | "daily_transactions") => {
-                format!("backups of type {known} are not made yet")
-            }
-            other => format!("{other} is not a type of backup"),
-        };
-        return Err(Failure::usage(message, "branchline sync --type full"));
-    }
-    let Arguments { peers, dry_run, mirror, fresh, .. } = arguments;
-    let command = SyncCommand { peers, dry_run, mirror, fresh };
+    let Arguments { peers, backup_type, dry_run, mirror, fresh, .. } = arguments;
+    let command = SyncCommand { peers, backup_type, dry_run, mirror, fresh };
     if mirror && !dry_run {
         confirm_mirror(&command, session).await?;
     }
@@ -90,7 +81,7 @@ async fn confirm_mirror(command: &SyncCommand, session: &Session) -> Result<(), 
 }
 
 fn failed(peer: &SyncOutcome) -> bool {
-    !matches!(peer.state.as_str(), "delivered" | "planned") || peer.problem.is_some()
+    !matches!(peer.state.as_str(), "delivered" | "in_step" | "planned") || peer.problem.is_some()
 }
 
 fn exit_code(answer: &SyncAnswer) -> u8 {
@@ -100,7 +91,9 @@ fn exit_code(answer: &SyncAnswer) -> u8 {
     if failures.is_empty() {
         return 0;
     }
-    if failures.len() < answer.peers.len() {
+    // What is held somewhere is not lost and was not refused: the rest of it is in.
+    let in_part = |peer: &&&SyncOutcome| peer.state == "delivered";
+    if failures.len() < answer.peers.len() || failures.iter().any(|peer| in_part(&peer)) {
         return SOME_FAILED;
     }
     let refusal = failures.iter().find(|peer| peer.state != "waiting").and_then(|peer| peer.problem.as_ref());
@@ -118,8 +111,11 @@ fn described(answer: &SyncAnswer, json: bool) -> String {
 }
 
 fn described_peer(peer: &SyncOutcome) -> String {
-    let mut said = match peer.state.as_str() {
+    let before: String = peer.before.iter().map(described_peer).collect();
+    let mut said = before;
+    said.push_str(&match peer.state.as_str() {
         "delivered" => delivered(peer),
+        "in_step" => format!("{}  in step: there is nothing new for it\n", peer.peer),
         "planned" => planned(peer),
         "waiting" => match &peer.backup {
             Some(backup) => format!(
@@ -130,7 +126,7 @@ fn described_peer(peer: &SyncOutcome) -> String {
             None => format!("{}  waiting\n", peer.peer),
         },
         state => format!("{}  {state}\n", peer.peer),
-    };
+    });
     if let Some(problem) = &peer.problem {
         said.push_str(&text::indent(&problem_text(problem, false), 2));
         said.push('\n');
@@ -145,14 +141,20 @@ fn delivered(peer: &SyncOutcome) -> String {
     let path = peer.path.as_ref().map(|path| format!(" by {path}")).unwrap_or_default();
     let rows = text::count(peer.rows, "row", "rows");
     let resumed = if peer.resumed { "; it had waited" } else { "" };
-    let mut said =
-        format!("{}  delivered: {rows}, {sent} sent{path} in {}{resumed}\n", peer.peer, text::millis(total));
-    let counts =
+    let kind = if peer.backup_type.as_deref() == Some("incremental") { "changes, " } else { "" };
+    let mut said = format!(
+        "{}  delivered: {kind}{rows}, {sent} sent{path} in {}{resumed}\n",
+        peer.peer,
+        text::millis(total)
+    );
+    let always =
         [("inserted", "new"), ("updated", "changed"), ("unchanged", "equal"), ("deleted", "removed")];
-    let counts: Vec<String> = counts
-        .into_iter()
-        .filter_map(|(name, word)| of_receipt(name).map(|count| format!("{} {word}", text::number(count))))
-        .collect();
+    let rarely = [("superseded", "older than there"), ("merged", "changed on both sides"), ("held", "held")];
+    let counted =
+        |name: &str, word: &str| of_receipt(name).map(|count| format!("{} {word}", text::number(count)));
+    let mut counts: Vec<String> = always.iter().filter_map(|(name, word)| counted(name, word)).collect();
+    let some = rarely.iter().filter(|(name, _)| of_receipt(name).is_some_and(|count| count > 0));
+    counts.extend(some.filter_map(|(name, word)| counted(name, word)));
     if !counts.is_empty() {
         said.push_str(&format!("  there: {}\n", counts.join(", ")));
     }
@@ -164,6 +166,11 @@ fn delivered(peer: &SyncOutcome) -> String {
 }
 
 fn planned(peer: &SyncOutcome) -> String {
+    if peer.backup_type.as_deref() == Some("incremental") {
+        let changes =
+            text::count(peer.rows, "change that no backup has taken", "changes that no backup has taken");
+        return format!("{}  would get what it lacks; here are {changes}\n", peer.peer);
+    }
     let sent = peer.planned.iter().filter(|table| table.obstacle.is_none()).count();
     let rows = peer.planned.iter().map(|table| {
         let verdict = match (&table.obstacle, table.removed) {
@@ -216,6 +223,7 @@ mod tests {
             peer: "HQ".into(),
             state: state.into(),
             backup: None,
+            backup_type: None,
             resumed: false,
             created_at: None,
             rows: 0,
@@ -226,6 +234,7 @@ mod tests {
             receipt: None,
             stages: Vec::new(),
             planned: Vec::new(),
+            before: Vec::new(),
             problem: code.map(|code| Problem::new(code, "x")),
         }
     }
@@ -245,6 +254,8 @@ mod tests {
         assert_eq!(code(&[&waits, &waits]), 5);
         assert_eq!(code(&[&waits, &refused]), 6);
         assert_eq!(code(&[&unheld]), 1);
+        assert_eq!(code(&[&outcome("delivered", Some(Code::ROWS_HELD))]), 3);
+        assert_eq!(code(&[&outcome("in_step", None)]), 0);
         assert_eq!(code(&[&outcome("planned", None)]), 0);
         assert_eq!(code(&[&outcome("planned", Some(Code::UNREACHABLE))]), 5);
     }

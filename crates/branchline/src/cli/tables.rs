@@ -1,4 +1,4 @@
-//! `tables`: which tables can sync, and why the others cannot.
+//! `tables`: which tables can sync and why the others cannot, and which are captured.
 
 use branchline_core::code::Code;
 
@@ -35,21 +35,32 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
             None => "yes".to_owned(),
             Some(reason) => format!("no: {reason}"),
         };
+        let captured = match (table.captured, table.compare_due, tables.attached && table.syncs) {
+            (true, false, _) => "yes",
+            (true, true, _) => "yes, and a compare is due",
+            (false, _, true) => "not yet: branchline attach",
+            (false, _, false) => "no",
+        };
         [
             table.name.clone(),
             format!("~{}", text::number(table.rows_estimated)),
             table.key.join(", "),
             verdict,
+            captured.to_owned(),
         ]
     });
-    let listed = text::table(["table", "rows", "key", "syncs"], rows);
+    let listed = text::table(["table", "rows", "key", "syncs", "captured"], rows);
     let said = format!(
         "{listed}\n{} of {} can sync ({}).",
         syncing,
         text::count(tables.tables.len() as u64, "table", "tables"),
         tables.engine
     );
-    Ok(Done::new(data, said).next("branchline sync --dry-run   # what would be sent"))
+    let next = match tables.attached {
+        true => "branchline sync --dry-run   # what would be sent",
+        false => "branchline attach   # captures changes, so that only they travel",
+    };
+    Ok(Done::new(data, said).next(next))
 }
 
 fn one(table: &TableAnswer) -> String {

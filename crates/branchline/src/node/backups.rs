@@ -7,8 +7,8 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use branchline_core::backup::Codec;
 use branchline_core::backup::v1::{Expectation, VerifiedBackup};
-use branchline_core::backup::{BackupType, Codec};
 use branchline_core::code::Code;
 use branchline_core::id::BackupId;
 use branchline_core::limits::MESSAGE_BYTES_MAX;
@@ -16,14 +16,12 @@ use branchline_core::peer::Peer;
 use branchline_core::ports::{BoxFuture, OutboxEntry, OutboxState, SpoolError, StateWrite};
 use branchline_core::receipt::v1::open_receipt;
 
-use super::clock::backup_id;
 use super::inbox::Dealt;
-use super::progress::{ProgressSink, Reporter};
+use super::progress::ProgressSink;
+use super::sync::Wish;
 use super::{Node, describe};
 use crate::api::v1::{BackupAnswer, BackupsAnswer, FileAnswer, ImportAnswer, Problem};
 use crate::stages::apply::Document;
-use crate::stages::pack::pack;
-use crate::stages::queue::queue;
 use crate::stages::receipt::record_of;
 use crate::stages::send::part_at;
 use crate::stages::verify::verify_file;
@@ -86,22 +84,12 @@ impl Node {
         name: &str,
         path: &str,
         compression: Option<String>,
-        mirror: bool,
+        wish: Wish,
         progress: &ProgressSink,
     ) -> Result<FileAnswer, Problem> {
         let peer = self.memory.peer(name).await?;
-        let codec = compression.as_deref().map_or(Ok(self.settings.compression), codec_of)?;
-        let database = self.database().await?;
-        let reporter = Reporter::begin(progress, "pack", Some(name));
-        let restrict = |schema| self.restrict(schema);
-        let draft =
-            pack(database.as_ref(), &restrict, self.spool.as_ref(), backup_id()?, codec, reporter).await?;
-        let _turn = self.queue_turn.lock().await;
-        let sealed = self.seal_for(&peer, None, &draft, mirror).await?;
-        let mut entries = queue(self.memory.store(), vec![sealed]).await?;
-        let Some(entry) = entries.pop() else {
-            return Err(Problem::new(Code::INTERNAL, "nothing was queued"));
-        };
+        let codec = compression.as_deref().map(codec_of).transpose()?;
+        let (entry, waited) = self.entry_to_export(&peer, codec, wish, progress).await?;
         let target = target_path(Path::new(path), &entry);
         match self.write_and_read_back(&entry, &target).await {
             Ok(verified) => {
@@ -109,10 +97,40 @@ impl Node {
             }
             Err(problem) => {
                 // Nobody carries it anywhere, so nothing waits for its receipt.
-                self.drop_settled(&entry).await?;
+                if !waited {
+                    self.drop_settled(&entry).await?;
+                }
                 Err(problem)
             }
         }
+    }
+
+    /// Where changes are captured, one backup at a time is on its way to a peer: what waits already, or a new one.
+    async fn entry_to_export(
+        &self,
+        peer: &Peer,
+        codec: Option<Codec>,
+        wish: Wish,
+        progress: &ProgressSink,
+    ) -> Result<(OutboxEntry, bool), Problem> {
+        let waits = self.memory.outbox_of(&peer.id).await?.into_iter();
+        let waits =
+            waits.filter(|entry| entry.state == OutboxState::Waiting && entry.packed.is_some()).last();
+        let Some(entry) = waits else {
+            return Ok((self.queue_for_export(peer, codec, wish, progress).await?, false));
+        };
+        if wish.backup_type.is_some_and(|wanted| wanted != entry.backup_type)
+            || codec.is_some_and(|wanted| wanted != entry.codec)
+            || wish.mirror
+        {
+            let message = format!(
+                "backup {} waits for {} already, and another kind was asked for",
+                entry.backup, peer.id
+            );
+            let help = format!("carry that one first: branchline backups export {}", peer.id);
+            return Err(Problem::new(Code::USAGE, message).with_help(help));
+        }
+        Ok((entry, true))
     }
 
     /// What lies in the file is read back: a stick that lies is found out before it is carried away.
@@ -188,11 +206,12 @@ impl Node {
                 let beside = path.with_file_name(format!("{}.receipt.json", applied.receipt.backup));
                 fs::write(&beside, &applied.document).map_err(|error| {
                     // It is dealt with all the same, and a second import gives the same receipt.
-                    let became = if applied.receipt.success { "was applied" } else { "was refused" };
+                    let became = if applied.receipt.is_applied() { "was applied" } else { "was refused" };
                     unwritable(&beside, &error)
                         .with_data(format!("The backup {became}; its receipt is kept here."))
                 })?;
-                if let Some(fault) = applied.receipt.errors.first() {
+                let refused = applied.receipt.errors.first().filter(|_| !applied.receipt.is_applied());
+                if let Some(fault) = refused {
                     let message = format!("nothing of the backup was applied: {}", fault.message);
                     return Err(Problem::new(fault.code, message).with_data("The database is as it was."));
                 }
@@ -207,7 +226,6 @@ impl Node {
         let claimed = branchline_core::receipt::v1::parse(document)?;
         let peer: Peer = self.memory.peer(claimed.server.as_str()).await?;
         let receipt = open_receipt(document, peer.key)?;
-        let mut writes = vec![StateWrite::PutReceipt(record_of(&receipt, document.to_vec()))];
         let entry = self.memory.outbox_entry(receipt.backup).await?.filter(|entry| entry.peer == peer.id);
         if receipt.source != self.settings.server
             || entry.as_ref().is_some_and(|entry| entry.checksum != receipt.checksum)
@@ -217,13 +235,12 @@ impl Node {
                 "the receipt answers a backup that this server did not make",
             ));
         }
-        if entry.is_some() {
-            let state = if receipt.success { OutboxState::Delivered } else { OutboxState::Refused };
-            writes.push(StateWrite::SettleOutbox { backup: receipt.backup, state });
-        }
-        self.memory.commit(writes).await?;
-        if let Some(entry) = &entry {
-            self.drop_settled(entry).await?;
+        match &entry {
+            Some(entry) => self.close(entry, &receipt, document.to_vec(), Vec::new()).await?,
+            None => {
+                let record = record_of(&receipt, document.to_vec());
+                self.memory.commit(vec![StateWrite::PutReceipt(record)]).await?;
+            }
         }
         let file = FileAnswer {
             path: path.to_string_lossy().into_owned(),
@@ -231,7 +248,7 @@ impl Node {
             source: receipt.source.to_string(),
             source_key_id: receipt.server_key.key_id().to_string(),
             target: receipt.server.to_string(),
-            backup_type: BackupType::Full.to_string(),
+            backup_type: receipt.backup_type.to_string(),
             created_at: receipt.processed_at.to_string(),
             rows: receipt.records_processed,
             data_bytes: 0,

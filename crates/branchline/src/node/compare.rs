@@ -6,8 +6,8 @@ use branchline_core::compare::{
     differing_buckets, groups_of, shared_spec,
 };
 use branchline_core::id::ServerId;
-use branchline_core::ports::{HashSpec, PeerLink, Snapshot};
-use branchline_core::schema::{Schema, Table};
+use branchline_core::ports::{Amendment, HashSpec, PeerLink, Snapshot};
+use branchline_core::schema::{Schema, Table, TableName};
 
 use super::Node;
 use super::clock::Stopwatch;
@@ -45,6 +45,7 @@ impl Node {
         let sum = |count: fn(&TableComparison) -> u64| tables.iter().map(count).sum();
         // Nothing compared is nothing proven.
         let equal = !tables.is_empty() && tables.iter().all(|table| table.equal);
+        self.clear_compare_due(&tables).await?;
         reporter.end(if equal { "no row differs" } else { "rows differ" });
         Ok(CompareAnswer {
             peer: peer.id.to_string(),
@@ -58,6 +59,21 @@ impl Node {
             millis: watch.millis(),
             tables,
         })
+    }
+
+    /// Where a table of which changes may have been missed is equal at a peer, none was missed.
+    async fn clear_compare_due(&self, compared: &[TableComparison]) -> Result<(), Problem> {
+        let capture = self.database().await?.capture();
+        let Some(captured) = capture.look().await? else { return Ok(()) };
+        let proven = |table: &TableName| {
+            compared.iter().any(|compared| compared.equal && compared.table == table.as_str())
+        };
+        let due = captured.tables.iter().filter(|(table, due)| **due && proven(table));
+        let tables: Vec<TableName> = due.map(|(table, _)| table.clone()).collect();
+        if !tables.is_empty() {
+            capture.amend(Amendment::SetCompareDue { tables, due: false }).await?;
+        }
+        Ok(())
     }
 
     /// Answers a peer that compares.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use branchline_core::code::{Code, Explain};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{Claim, Lease, OutboxEntry, OutboxState, PeerLink, SpoolFile, StateWrite};
+use branchline_core::receipt::Receipt;
 use branchline_core::retry::wait_after;
 
 use super::Node;
@@ -39,6 +40,8 @@ pub(super) enum Delivery {
     Answered(Box<Sent>),
     /// The peer will never take it.
     Refused(Problem),
+    /// The chain does not go on at the peer: it was dropped, and a full backup starts the chain anew.
+    Gap(Problem),
     /// It waits in the outbox.
     Waiting(Problem),
 }
@@ -63,6 +66,9 @@ impl Node {
         let sent = send(link, self.spool.as_ref(), &entry, peer.key, &self.places, reporter).await;
         let delivery = match sent {
             Ok(sent) => self.settle_answered(&entry, sent).await?,
+            Err(error) if error.code() == Code::CHAIN_GAP && entry.packed.is_some() => {
+                self.settle_gap(&entry, link, &error).await?
+            }
             Err(error) if error.code().refuses_the_document() => {
                 self.settle_refused(&entry, link, &error).await?
             }
@@ -91,13 +97,41 @@ impl Node {
     }
 
     async fn settle_answered(&self, entry: &OutboxEntry, sent: Sent) -> Result<Delivery, Problem> {
-        let state = if sent.receipt.success { OutboxState::Delivered } else { OutboxState::Refused };
-        let record = record_of(&sent.receipt, sent.document.clone());
         let seen = StateWrite::Seen { peer: entry.peer.clone(), at: now() };
-        let settle = StateWrite::SettleOutbox { backup: entry.backup, state };
-        self.memory.commit(vec![StateWrite::PutReceipt(record), settle, seen]).await?;
-        self.drop_settled(entry).await?;
+        self.close(entry, &sent.receipt, sent.document.clone(), vec![seen]).await?;
         Ok(Delivery::Answered(Box::new(sent)))
+    }
+
+    /// Closes an entry of the outbox by its receipt: what the peer acknowledged is kept in the same commit.
+    pub(super) async fn close(
+        &self,
+        entry: &OutboxEntry,
+        receipt: &Receipt,
+        document: Vec<u8>,
+        also: Vec<StateWrite>,
+    ) -> Result<(), Problem> {
+        let state = if receipt.is_applied() { OutboxState::Delivered } else { OutboxState::Refused };
+        let mut writes = also;
+        writes.push(StateWrite::PutReceipt(record_of(receipt, document)));
+        writes.push(StateWrite::SettleOutbox { backup: entry.backup, state });
+        let _turn = self.standing_turn.lock().await;
+        writes.extend(self.acknowledgement(entry, receipt).await?.map(StateWrite::PutAcknowledged));
+        self.memory.commit(writes).await?;
+        self.drop_settled(entry).await
+    }
+
+    async fn settle_gap(
+        &self,
+        entry: &OutboxEntry,
+        link: &dyn PeerLink,
+        error: &SendError,
+    ) -> Result<Delivery, Problem> {
+        cancel_at(link, entry).await;
+        let problem = Problem::of(error);
+        tracing::warn!(peer = %entry.peer, backup = %entry.backup, %problem, "the chain starts anew with a full backup");
+        self.start_chain_anew(&entry.peer).await?;
+        self.drop_settled(entry).await?;
+        Ok(Delivery::Gap(problem))
     }
 
     async fn settle_refused(

@@ -3,12 +3,13 @@
 use branchline_core::backup::TableSummary;
 use branchline_core::backup::v1::VerifiedBackup;
 use branchline_core::peer::{Activity, Peer};
-use branchline_core::ports::{OutboxEntry, ReceiptRecord};
+use branchline_core::ports::{CaptureState, HeldRow, OutboxEntry, ReceiptRecord};
 use branchline_core::receipt::v1::parse;
 use branchline_core::schema::Table;
 
 use crate::api::v1::{
-    BackupAnswer, ColumnAnswer, FileAnswer, OutboxAnswer, PeerAnswer, PlannedTable, TableAnswer,
+    BackupAnswer, CaptureAnswer, ColumnAnswer, FileAnswer, HeldRowAnswer, OutboxAnswer, PeerAnswer,
+    PlannedTable, TableAnswer,
 };
 
 pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
@@ -25,6 +26,8 @@ pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
         last_seen: peer.last_seen.map(|at| at.to_string()),
         write: peer.grant.write,
         mirror: peer.grant.mirror,
+        relay: peer.relay,
+        acknowledged: None,
         tables: peer.grant.tables.iter().map(ToString::to_string).collect(),
         waiting,
     }
@@ -61,7 +64,8 @@ pub(super) fn json(document: &[u8]) -> Option<serde_json::Value> {
     serde_json::from_slice(document).ok()
 }
 
-pub(super) fn table(table: &Table) -> TableAnswer {
+/// A table, and whether a compare of it is due where its changes are captured.
+pub(super) fn table(table: &Table, due: Option<bool>) -> TableAnswer {
     let column = |column: &branchline_core::schema::Column| ColumnAnswer {
         name: column.name.to_string(),
         logical_type: column.logical_type.to_string(),
@@ -72,6 +76,8 @@ pub(super) fn table(table: &Table) -> TableAnswer {
         name: table.name.to_string(),
         syncs: table.excluded.is_none(),
         reason: table.excluded.as_ref().map(ToString::to_string),
+        captured: due.is_some(),
+        compare_due: due.is_some_and(|due| due),
         rows_estimated: table.rows_estimated,
         key: table.key_names().map(ToString::to_string).collect(),
         columns: table.columns.iter().map(column).collect(),
@@ -80,7 +86,37 @@ pub(super) fn table(table: &Table) -> TableAnswer {
 }
 
 pub(super) fn planned(table: &TableSummary) -> PlannedTable {
-    PlannedTable { table: table.name.to_string(), rows: table.rows, removed: None, obstacle: None }
+    let removed = (table.deletions > 0).then_some(table.deletions);
+    PlannedTable { table: table.name.to_string(), rows: table.rows, removed, obstacle: None }
+}
+
+pub(super) fn capture(state: &CaptureState) -> CaptureAnswer {
+    let due = state.tables.iter().filter(|(_, due)| **due);
+    CaptureAnswer {
+        server: state.own.server.to_string(),
+        epoch: state.own.epoch.value(),
+        generation: state.generation.value(),
+        tables: state.tables.len() as u64,
+        pending: state.pending,
+        tombstones: state.tombstones,
+        held: state.held.len() as u64,
+        conflicts: state.conflicts,
+        ledger_bytes: state.ledger_bytes,
+        compare_due: due.map(|(table, _)| table.to_string()).collect(),
+    }
+}
+
+pub(super) fn held(row: &HeldRow) -> HeldRowAnswer {
+    HeldRowAnswer {
+        table: row.table.to_string(),
+        key: row.key.clone(),
+        source: row.source.to_string(),
+        made_by: row.version.dot.life.server.to_string(),
+        backup: row.backup.to_string(),
+        code: row.code.to_string(),
+        reason: row.reason.clone(),
+        since: row.since.to_string(),
+    }
 }
 
 /// What a verified file says of itself.

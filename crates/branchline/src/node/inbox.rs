@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use branchline_core::backup::Metadata;
 use branchline_core::backup::v1::VerifiedBackup;
+use branchline_core::backup::{BackupType, Metadata};
 use branchline_core::code::{Code, Explain};
-use branchline_core::id::BackupId;
+use branchline_core::id::{BackupId, Sequence};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
-    BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile,
-    StateWrite,
+    AppliedRecord, BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool,
+    SpoolError, SpoolFile, StateWrite,
 };
 use branchline_core::receipt::v1::ReceiptError;
 use branchline_core::schema::Schema;
@@ -157,14 +157,17 @@ impl Node {
         let document = SpooledDocument { spool: Arc::clone(&self.spool), file: file.clone() };
         match self.deal_with(&peer, verified, &document, false, &silent()).await? {
             Dealt::Answered(applied) => {
-                entry.state = if applied.receipt.success { InboxState::Applied } else { InboxState::Refused };
+                entry.state =
+                    if applied.receipt.is_applied() { InboxState::Applied } else { InboxState::Refused };
                 let writes = vec![StateWrite::PutReceipt(applied.record()), StateWrite::PutInbox(entry)];
                 self.memory.commit(writes).await?;
                 self.spool.remove(&file).await?;
             }
             Dealt::Later(problem) => {
                 tracing::error!(peer = %peer.id, backup = %entry.backup, %problem, "a backup could not be dealt with");
-                let for_good = problem.known_code().refuses_the_document();
+                // What does not go on from the last one is not kept: its source sends a full backup in its place.
+                let code = problem.known_code();
+                let for_good = code.refuses_the_document() || code == Code::CHAIN_GAP;
                 entry.state = if for_good { InboxState::Refused } else { entry.state };
                 entry.error = Some((problem.known_code(), problem.message));
                 self.memory.commit(vec![StateWrite::PutInbox(entry)]).await?;
@@ -200,7 +203,11 @@ impl Node {
             Ok(database) => Arc::clone(database),
             Err(problem) => return Ok(Dealt::Later(problem)),
         };
-        let maker = Maker { server: &self.settings.server, signer: self.signer() };
+        let epoch = match database.ledger().await {
+            Ok(ledger) => ledger.epoch,
+            Err(error) => return Ok(Dealt::Later(Problem::of(&error))),
+        };
+        let maker = Maker { server: &self.settings.server, epoch, relays: peer.relay, signer: self.signer() };
         let refused = |error: &dyn Explain| -> Result<Dealt, Problem> {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
             if error.code().refuses_the_document() {
@@ -211,7 +218,7 @@ impl Node {
             }
             Ok(Dealt::Later(Problem::of(error)))
         };
-        match self.applied_before(database.as_ref(), &metadata).await {
+        match self.applied_before(database.as_ref(), &verified).await {
             Ok(Some(applied)) => return Ok(Dealt::Answered(applied)),
             Ok(None) => {}
             Err(error) => return refused(&error),
@@ -242,26 +249,38 @@ impl Node {
         Ok(waiting.is_some() || settled.is_some_and(|settled| settled.source != metadata.source))
     }
 
-    /// The receipt of a backup that was applied before.
+    /// The receipt of a backup that was applied before; nothing where it is the next one of its chain.
     async fn applied_before(
         &self,
         database: &dyn Database,
-        metadata: &Metadata,
+        verified: &VerifiedBackup,
     ) -> Result<Option<Applied>, RepeatError> {
+        let metadata = verified.metadata();
         let Some(record) = database.applied(metadata.backup_id).await? else {
             let last = database.last_applied(metadata.source.clone()).await?;
-            let later = last.filter(|last| last.epoch == metadata.epoch && last.sequence > metadata.sequence);
-            return match later {
-                Some(later) => Err(RepeatError::Superseded { by: later.backup }),
-                None => Ok(None),
-            };
+            follows(metadata, last.filter(|last| last.epoch == metadata.epoch).as_ref())?;
+            return Ok(None);
         };
-        if record.checksum != metadata.checksum {
+        let other = record.metadata.is_some_and(|digest| digest != verified.metadata_digest());
+        if record.checksum != metadata.checksum || other {
             return Err(RepeatError::Forked { backup: metadata.backup_id });
         }
         let receipt = branchline_core::receipt::v1::parse(&record.receipt)?;
         Ok(Some(Applied { receipt, document: record.receipt }))
     }
+}
+
+/// Whether a backup is the next one after the last that was applied of its source's epoch. A full one starts a chain
+/// at any later place; an increment goes on from the one that it names, and from no other.
+fn follows(metadata: &Metadata, last: Option<&AppliedRecord>) -> Result<(), RepeatError> {
+    if let Some(later) = last.filter(|last| last.sequence > metadata.sequence) {
+        return Err(RepeatError::Superseded { by: later.backup });
+    }
+    let goes_on = last.is_some_and(|last| last.metadata.is_some() && last.metadata == metadata.previous);
+    if metadata.backup_type == BackupType::Full || goes_on {
+        return Ok(());
+    }
+    Err(RepeatError::Gap { sequence: metadata.sequence, last: last.map(|last| last.sequence) })
 }
 
 /// Why a backup is not the next one of its chain.
@@ -270,6 +289,12 @@ enum RepeatError {
     /// A later one was applied: this one would set rows back.
     #[error("backup {by} of the same server, which is later, was applied here already")]
     Superseded { by: BackupId },
+    /// It goes on from one that was not applied here.
+    #[error(
+        "the backup is number {sequence} of its chain and goes on from one that is missing here ({})",
+        .last.map_or_else(|| "none was applied yet".to_owned(), |last| format!("the last one applied is number {last}"))
+    )]
+    Gap { sequence: Sequence, last: Option<Sequence> },
     /// Another one of the same name was applied.
     #[error("another backup called {backup} was applied here")]
     Forked { backup: BackupId },
@@ -285,6 +310,7 @@ impl Explain for RepeatError {
     fn code(&self) -> Code {
         match self {
             Self::Superseded { .. } => Code::BACKUP_SUPERSEDED,
+            Self::Gap { .. } => Code::CHAIN_GAP,
             Self::Forked { .. } => Code::LEDGER_FORKED,
             Self::Database(error) => error.code(),
             Self::Receipt(error) => error.code(),

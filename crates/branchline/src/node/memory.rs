@@ -5,12 +5,14 @@ use std::sync::Arc;
 use branchline_core::code::Code;
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, KeyId, Sequence, ServerId};
+use branchline_core::lineage::Remembered;
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
     Claim, InboxEntry, InvitationRecord, OutboxEntry, ReceiptRecord, StateRead, StateReply, StateStore,
     StateWrite,
 };
 use branchline_core::schedule::ScheduleRecord;
+use branchline_core::standing::Acknowledged;
 
 use crate::api::v1::Problem;
 
@@ -99,6 +101,20 @@ impl Memory {
 
     pub(super) async fn receipt(&self, backup: BackupId) -> Result<Option<ReceiptRecord>, Problem> {
         ask!(self, StateRead::Receipt(backup), Receipt)
+    }
+
+    /// How far each peer is that has said something.
+    pub(super) async fn all_acknowledged(&self) -> Result<Vec<Acknowledged>, Problem> {
+        ask!(self, StateRead::Acknowledged, Acknowledged)
+    }
+
+    pub(super) async fn acknowledged(&self, peer: &ServerId) -> Result<Acknowledged, Problem> {
+        let mut all = self.all_acknowledged().await?.into_iter();
+        Ok(all.find(|known| known.peer == *peer).unwrap_or_else(|| Acknowledged::nothing(peer.clone())))
+    }
+
+    pub(super) async fn remembered(&self) -> Result<Option<Remembered>, Problem> {
+        ask!(self, StateRead::Remembered, Remembered)
     }
 
     pub(super) async fn chain(&self, peer: &ServerId) -> Result<Option<(Sequence, Digest)>, Problem> {

@@ -26,6 +26,7 @@ impl Node {
         name: Option<String>,
         at: Option<String>,
         valid_seconds: Option<u64>,
+        relay: bool,
     ) -> Result<InviteAnswer, Problem> {
         let for_server: Option<ServerId> = server.as_deref().map(parse_server).transpose()?;
         let advertised = self.settings.advertise.first().cloned();
@@ -52,6 +53,7 @@ impl Node {
             for_server,
             created_at: now,
             expires_at,
+            relay,
             wrong_proofs: 0,
             used: None,
         };
@@ -90,6 +92,7 @@ impl Node {
             key: invitation.pin,
             addresses,
             grant: Grant::default(),
+            relay: false,
             activity: Activity::Active,
             added_at: now,
             last_seen: Some(now),
@@ -166,6 +169,7 @@ impl Node {
             key: request.key.key_id(),
             addresses: request.addresses.clone(),
             grant: Grant::default(),
+            relay: record.relay,
             activity: Activity::Active,
             added_at: now,
             last_seen: Some(now),

@@ -128,6 +128,7 @@ impl Node {
             time: at,
             schema,
             last_applied: last_applied.map(|applied| (applied.epoch, applied.sequence)),
+            standing: self.standing_for(&known).await?,
             path: String::new(),
         })
     }
@@ -160,6 +161,8 @@ impl Node {
         if let Some(entry) = entry {
             let same = entry.document_bytes == offer.document_bytes && entry.signature == offer.signature;
             match entry.state {
+                // Its receipt says what is held.
+                InboxState::Applied if same => return Ok(done),
                 InboxState::Received if same => {
                     self.process_again(peer, entry);
                     return Ok(done);

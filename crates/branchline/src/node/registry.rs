@@ -45,7 +45,8 @@ impl Node {
             outbox.iter().filter(waits).count() as u64
         };
         let peers = self.memory.peers().await?;
-        Ok(PeersAnswer { peers: peers.iter().map(|peer| describe::peer(peer, waiting(peer))).collect() })
+        let described = peers.iter().map(|peer| describe::peer(peer, waiting(peer)));
+        Ok(PeersAnswer { peers: described.collect() })
     }
 
     pub(super) async fn show_peer(&self, name: &str) -> Result<PeerAnswer, Problem> {
@@ -61,7 +62,8 @@ impl Node {
         key_id: &str,
         display_name: Option<String>,
         addresses: &[String],
-        mirror: bool,
+        grant: Grant,
+        relay: bool,
     ) -> Result<ChangedAnswer, Problem> {
         let id: ServerId = name.parse().map_err(|error: branchline_core::id::ServerIdError| {
             Problem::new(Code::ID_INVALID, error.to_string())
@@ -77,7 +79,8 @@ impl Node {
             id,
             key,
             addresses: addresses.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
-            grant: Grant { mirror, ..Grant::default() },
+            grant,
+            relay,
             activity: Activity::Active,
             added_at: now(),
             last_seen: None,
@@ -127,11 +130,13 @@ impl Node {
         name: &str,
         write: Option<bool>,
         mirror: Option<bool>,
+        relay: Option<bool>,
         tables: Option<Vec<String>>,
     ) -> Result<ChangedAnswer, Problem> {
         let mut peer = self.memory.peer(name).await?;
         peer.grant.write = write.unwrap_or(peer.grant.write);
         peer.grant.mirror = mirror.unwrap_or(peer.grant.mirror);
+        peer.relay = relay.unwrap_or(peer.relay);
         if let Some(tables) = tables {
             let named = tables.into_iter().map(TableName::new).collect::<Result<_, _>>();
             peer.grant.tables = named.map_err(|error| Problem::new(Code::NAME_INVALID, error.to_string()))?;
@@ -143,7 +148,11 @@ impl Node {
             format!("{} tables", peer.grant.tables.len())
         };
         let (write, mirror) = (allowed(peer.grant.write), allowed(peer.grant.mirror));
-        let message = format!("{} {write} write here ({scope}), and {mirror} have rows removed", peer.id);
+        let passed_on = if peer.relay { "is" } else { "is not" };
+        let message = format!(
+            "{} {write} write here ({scope}), and {mirror} have rows removed; what others made {passed_on} passed on to it",
+            peer.id
+        );
         self.memory.commit(vec![StateWrite::ChangePeer(peer)]).await?;
         Ok(changed(message))
     }

@@ -23,7 +23,7 @@ use super::Node;
 use super::clock::now;
 use super::deliver::{Delivery, Occasion};
 use super::progress::silent;
-use crate::api::v1::Problem;
+use crate::api::v1::{Problem, SyncCommand};
 
 /// The longest sleep: a machine that was suspended, or whose clock was set, notices within this time.
 pub(super) const SLEEP_MAX: Duration = Duration::from_secs(30);
@@ -174,6 +174,14 @@ impl Node {
         });
     }
 
+    /// What could not go on in its chain was dropped: the peer gets the full backup that starts it anew.
+    async fn begin_anew(&self, peer: &ServerId) {
+        let command = SyncCommand { peers: vec![peer.to_string()], ..SyncCommand::default() };
+        if let Err(problem) = self.sync(command, &silent()).await {
+            tracing::error!(%peer, %problem, "the backup that starts the chain anew cannot be made; the next sync makes it");
+        }
+    }
+
     /// Delivers to a peer; answers how long the peer is left alone then.
     async fn deliver_what_is_due(&self, peer: &Peer, occasion: Occasion) -> Duration {
         let outcome = async {
@@ -184,7 +192,7 @@ impl Node {
             Ok(Some((entry, delivery))) => {
                 let (peer, backup) = (&entry.peer, entry.backup);
                 match delivery {
-                    Delivery::Answered(sent) if sent.receipt.success => {
+                    Delivery::Answered(sent) if sent.receipt.is_applied() => {
                         tracing::info!(%peer, %backup, attempts = entry.attempts + 1, "a backup that waited is delivered");
                     }
                     Delivery::Answered(_) => {
@@ -192,6 +200,7 @@ impl Node {
                     }
                     // Said where it was settled.
                     Delivery::Refused(_) => {}
+                    Delivery::Gap(_) => self.begin_anew(peer).await,
                     Delivery::Waiting(problem) => {
                         tracing::debug!(%peer, %backup, %problem, "a backup still waits");
                     }

@@ -18,11 +18,17 @@ use super::sources::Sources;
 use super::{DatabaseSettings, DatabaseUrl, Profile, Settings};
 
 mod schedule;
+mod scope;
 
 /// The version of the file's form that this program reads.
 const CONFIG_VERSION: i64 = 1;
 /// Bytes of a file with a database URL that are read at most.
 const URL_FILE_BYTES_MAX: u64 = 16 << 10;
+/// MiB of the ledger above which a peer that is far behind no longer keeps deletions for it: room for some 20 million
+/// versions, and small beside a shop's disk.
+const BUDGET_MIB: u64 = 2_048;
+/// The largest budget: 1 PiB.
+const BUDGET_MIB_MAX: u64 = 1 << 30;
 /// Characters of a server's name.
 const NAME_CHARACTERS_MAX: usize = 64;
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -48,7 +54,11 @@ pub(super) fn check(
     let advertise = check.list("listen.advertise", PeerAddress::from_str);
     let codecs = [("zstd", Codec::Zstd), ("gzip", Codec::Gzip), ("none", Codec::Plain)];
     let compression = check.one_of("backup.compression", &codecs);
+    let ledger_bytes_max = check.budget();
     let log = check.log_level();
+    let except_columns = check.except_columns();
+    let filters = check.filters();
+    let day = check.day();
     let time_zone = check.time_zone();
     let schedule = check.schedule();
     Some(Settings {
@@ -56,10 +66,13 @@ pub(super) fn check(
         server: id?,
         name,
         profile: profile.unwrap_or_default(),
-        database: DatabaseSettings { url: url?, tables, except },
+        database: DatabaseSettings { url: url?, tables, except, except_columns },
+        filters,
+        day,
         listen,
         advertise,
         compression: compression.unwrap_or_default(),
+        ledger_bytes_max,
         log,
         time_zone,
         schedule,
@@ -238,6 +251,19 @@ impl<'a> Check<'a> {
         let message = "an address to listen on is IP:port, such as 0.0.0.0:8443 or [::]:8443";
         self.fault("listen.address", message, "write \"\" where this server only calls others", place);
         None
+    }
+
+    fn budget(&mut self) -> u64 {
+        const KEY: &str = "capture.budget_mib";
+        let Some(value) = self.raw.get(KEY) else { return BUDGET_MIB << 20 };
+        if let Content::Number(mib) = value.content
+            && let Some(mib) = u64::try_from(mib).ok().filter(|mib| (1..=BUDGET_MIB_MAX).contains(mib))
+        {
+            return mib << 20;
+        }
+        let message = format!("a budget is a whole number of MiB from 1 to {BUDGET_MIB_MAX}");
+        self.fault(KEY, message, "for example  budget_mib = 2048", &value.place);
+        BUDGET_MIB << 20
     }
 
     fn log_level(&mut self) -> String {

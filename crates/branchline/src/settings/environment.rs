@@ -34,6 +34,11 @@ pub(super) fn read(environment: &[(String, String)], faults: &mut Vec<SettingsFa
 
 /// A value as it stands in the environment or in a flag.
 pub(super) fn content(key: &Key, text: &str, place: &Place) -> Content {
+    if key.form == Form::Number
+        && let Ok(number) = text.trim().parse()
+    {
+        return Content::Number(number);
+    }
     if key.form != Form::List {
         return Content::Text(text.to_owned());
     }
@@ -57,7 +62,8 @@ fn toml_list(text: &str) -> Option<Vec<String>> {
 }
 
 fn settable() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(|key| matches!(key.form, Form::Text | Form::List))
+    // Which form the file has, and what stands in sections of one name, only the file can say.
+    KEYS.iter().filter(|key| key.form != Form::Entries && key.path != "config_version")
 }
 
 fn variable_of(key: &Key) -> String {

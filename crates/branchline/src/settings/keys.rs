@@ -13,7 +13,7 @@ pub(super) enum Form {
     Text,
     /// A list of texts.
     List,
-    /// A whole number; only the file can say it.
+    /// A whole number.
     Number,
     /// Sections of one name in double brackets, one for each entry; only the file can say it.
     Entries,
@@ -41,11 +41,15 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "database.url_file", form: Form::Text, unset: "(none)" },
     Key { path: "database.tables", form: Form::List, unset: "(all that can sync)" },
     Key { path: "database.except", form: Form::List, unset: "(none)" },
+    Key { path: "database.except_columns", form: Form::List, unset: "(none)" },
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },
+    Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
     Key { path: "schedule", form: Form::Entries, unset: "(none)" },
+    Key { path: "filter", form: Form::Entries, unset: "(none)" },
+    Key { path: "day", form: Form::Entries, unset: "(none)" },
 ];
 
 /// What may stand in each section of a setting that is a list of sections.
@@ -54,6 +58,14 @@ pub(super) const ENTRY_KEYS: &[Key] = &[
     Key { path: "schedule.kind", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.at", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.table", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.where", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.follow", form: Form::Text, unset: "no" },
+    Key { path: "day.table", form: Form::Text, unset: "(none)" },
+    Key { path: "day.date", form: Form::Text, unset: "(none)" },
+    Key { path: "day.money", form: Form::List, unset: "(none)" },
+    Key { path: "day.only", form: Form::List, unset: "(all rows)" },
 ];
 
 /// The setting of that path.
@@ -150,7 +162,18 @@ mod tests {
         assert_eq!(names_in("log"), ["level"]);
         assert_eq!(
             names_in(""),
-            ["config_version", "server", "database", "listen", "backup", "log", "schedule"]
+            [
+                "config_version",
+                "server",
+                "database",
+                "listen",
+                "backup",
+                "capture",
+                "log",
+                "schedule",
+                "filter",
+                "day"
+            ]
         );
         assert_eq!(names_in("schedule"), ["name", "kind", "at", "peers"]);
     }

@@ -70,6 +70,10 @@ address = {listen}
 # zstd, gzip or none.
 # compression = "zstd"
 
+[capture]
+# How large the ledger may grow, in MiB, before a peer that is far behind gets a full backup instead of changes.
+# budget_mib = 2048
+
 [log]
 # error, warn, info, debug or trace; or for parts, as in "info,branchline_net=debug".
 # level = "info"

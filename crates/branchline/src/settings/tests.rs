@@ -178,7 +178,7 @@ fn the_first_file_reads_back_as_it_was_meant() {
     let is_setting =
         |line: &&str| (line.contains(" = ") || line.starts_with('[')) && !line.contains("url_file");
     let lines: Vec<&str> = uncommented.lines().filter(is_setting).collect();
-    assert_eq!(lines.len(), 22, "{lines:?}");
+    assert_eq!(lines.len(), 24, "{lines:?}");
     let (settings, _) = Folder::with(&lines.join("\n")).load(&[], &[]).unwrap();
     assert_eq!(settings.time_zone.iana_name(), Some("Europe/Vienna"));
     assert_eq!(settings.schedule[0].words(), "Monday to Saturday at 22:30, a daily backup to CENTRAL-HQ");
@@ -271,4 +271,21 @@ fn a_schedule_in_single_brackets_is_told_to_be_doubled() {
             faults[0]
         );
     }
+}
+
+#[test]
+fn filters_and_days_are_read_and_their_faults_named() {
+    let good = "[[filter]]\ntable = \"orders\"\nwhere = \"store = 'S1'\"\npeers = [\"CENTRAL-HQ\"]\nfollow = \"yes\"\n\
+                [[day]]\ntable = \"orders\"\ndate = \"business_date\"\nmoney = [\"total\"]\nonly = [\"store=S1\"]\n";
+    let folder = Folder::with(&format!("{GOOD}{good}"));
+    let (settings, _) = folder.load(&[], &[]).unwrap();
+    assert_eq!(settings.filters.len(), 1);
+    assert_eq!(settings.filters[0].condition, "store = 'S1'");
+    assert!(settings.filters[0].follow);
+    assert_eq!(settings.day[0].only[0].1, "S1");
+    let bad = "[[filter]]\ntable = \"orders\"\nwhere = \"true; DROP TABLE orders\"\n[[filter]]\nwhere = \"true\"\n\
+               [[day]]\ntable = \"orders\"\ndate = \"d\"\nonly = [\"store\"]\n";
+    let folder = Folder::with(&format!("{GOOD}{bad}"));
+    let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
+    assert_eq!(named, ["filter.where", "filter.table", "day.only"]);
 }

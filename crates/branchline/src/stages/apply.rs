@@ -112,7 +112,7 @@ async fn work(
     stage(session, plan, document, reporter).await?;
     let staged_for = watch.elapsed();
     let report = session.merge().await?;
-    let applied = receipts.success(plan.backup(), &report, staged_for, now())?;
+    let applied = receipts.applied(plan.backup(), &report, staged_for, now())?;
     session.record(&applied.document, applied.receipt.processed_at).await?;
     Ok(applied)
 }

@@ -1,9 +1,15 @@
-//! Packs: reads every row of the tables that sync, of one moment, and writes D as a compressed frame to the spool.
+//! Packs: reads rows of one moment, and writes D as a compressed frame to the spool.
+//!
+//! Where changes are captured, the moment is a position, and a plan says which rows go: those that the peer lacks, or all
+//! ([`pack_changes`]). Where they are not, every row of the tables that sync goes ([`pack`]).
 //!
 //! Three things run side by side, joined by short queues, so that the database, the codec and the disk all work:
 //! the snapshot gives batches; one thread encodes, hashes and compresses; the frame goes to the spool. Memory is
 //! bounded by the queues: 8 batches of 256 KiB, and as much of the frame.
+//!
+//! Parents stand before children. In a full backup every table stands, in an increment those that have something.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use branchline_core::backup::v1::compression::Compressor;
@@ -11,8 +17,10 @@ use branchline_core::backup::v1::{DataEncoder, DataTotals, FormatError};
 use branchline_core::backup::{Codec, RowBatch, TableSummary};
 use branchline_core::code::{Code, Explain};
 use branchline_core::id::BackupId;
-use branchline_core::ports::{Database, DatabaseError, Snapshot, Spool, SpoolError, SpoolFile};
+use branchline_core::pack::{PackPlan, Position, Selection};
+use branchline_core::ports::{Changes, Database, DatabaseError, Snapshot, Spool, SpoolError, SpoolFile};
 use branchline_core::schema::{Schema, TableName, parents_first};
+use branchline_core::version::Life;
 use tokio::sync::mpsc;
 
 use crate::node::clock::Stopwatch;
@@ -36,15 +44,17 @@ pub struct Draft {
     pub tables: Vec<TableSummary>,
     /// Checksum and length of D.
     pub totals: DataTotals,
+    /// The position and the plan that it was packed by; nothing where changes are not captured.
+    pub packed: Option<(Position, PackPlan)>,
     /// How long it took.
     pub took: Duration,
 }
 
 impl Draft {
-    /// Rows of all tables.
+    /// Rows and deletions of all tables.
     #[must_use]
     pub fn record_count(&self) -> u64 {
-        self.tables.iter().map(|table| table.rows).sum()
+        self.tables.iter().map(|table| table.rows + table.deletions).sum()
     }
 }
 
@@ -88,28 +98,109 @@ pub fn tables_in_order(schema: &Schema) -> Vec<TableName> {
     parents_first(schema.syncable()).into_iter().flat_map(|group| group.tables).collect()
 }
 
-/// Packs all tables that sync. `restrict` says which ones the settings leave out.
+/// Where a draft goes, and how it is written.
+pub struct Destination<'a> {
+    /// Where its file is.
+    pub spool: &'a dyn Spool,
+    /// The file's name.
+    pub data_file: BackupId,
+    /// How it is compressed.
+    pub codec: Codec,
+}
+
+/// Packs all tables that sync, of a database whose changes are not captured. `restrict` says which ones the settings
+/// leave out.
 ///
 /// # Errors
 /// Where a row cannot be carried, or database or disk fail. What was written is removed then.
 pub async fn pack(
     database: &dyn Database,
     restrict: &(dyn Fn(Schema) -> Schema + Sync),
-    spool: &dyn Spool,
-    data_file: BackupId,
-    codec: Codec,
-    mut reporter: Reporter,
+    destination: Destination<'_>,
+    reporter: Reporter,
 ) -> Result<Draft, PackError> {
-    let watch = Stopwatch::start();
-    let file = SpoolFile::Data(data_file);
     let mut snapshot = database.snapshot().await?;
     let schema = restrict(snapshot.schema().clone());
     let estimated = schema.syncable().map(|table| table.rows_estimated).sum();
-    reporter = reporter.of_total(Some(estimated), None);
+    let summaries: Vec<_> =
+        tables_in_order(&schema).iter().filter_map(|name| schema.table(name)).map(TableSummary::of).collect();
+    let mut rows = Rows { source: Source::Snapshot(snapshot.as_mut()), tables: summaries, keep_empty: true };
+    let draft = write_draft(&mut rows, destination, reporter.of_total(Some(estimated), None)).await?;
+    snapshot.close().await?;
+    Ok(draft)
+}
+
+/// Packs what a plan takes, at a position that was taken.
+///
+/// # Errors
+/// As above.
+pub async fn pack_changes(
+    changes: &mut dyn Changes,
+    plan: &PackPlan,
+    restrict: &(dyn Fn(Schema) -> Schema + Sync),
+    destination: Destination<'_>,
+    mut reporter: Reporter,
+) -> Result<Draft, PackError> {
+    let position = changes.position().clone();
+    let schema = restrict(changes.schema().clone());
+    let full = plan.selection == Selection::Full;
+    if full {
+        let estimated = schema.syncable().map(|table| table.rows_estimated).sum();
+        reporter = reporter.of_total(Some(estimated), None);
+    }
+    let mut bases: BTreeMap<TableName, Life> =
+        changes.tables(plan).await?.into_iter().map(|table| (table.table, table.base)).collect();
+    let summary = |name: &TableName| {
+        let base = bases.remove(name)?;
+        Some(TableSummary { base: Some(base), ..TableSummary::of(schema.table(name)?) })
+    };
+    let summaries = tables_in_order(&schema).iter().filter_map(summary).collect();
+    let mut rows = Rows { source: Source::Changes(changes, plan), tables: summaries, keep_empty: full };
+    let draft = write_draft(&mut rows, destination, reporter).await?;
+    Ok(Draft { packed: Some((position, plan.clone())), ..draft })
+}
+
+/// What is read, table by table.
+struct Rows<'a> {
+    source: Source<'a>,
+    tables: Vec<TableSummary>,
+    /// Whether tables without rows stand in D too.
+    keep_empty: bool,
+}
+
+enum Source<'a> {
+    Snapshot(&'a mut dyn Snapshot),
+    Changes(&'a mut dyn Changes, &'a PackPlan),
+}
+
+impl Source<'_> {
+    async fn open(&mut self, table: &TableName) -> Result<(), DatabaseError> {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.open(table).await,
+            Self::Changes(changes, plan) => changes.open(table, plan).await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<RowBatch>, DatabaseError> {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.next().await,
+            Self::Changes(changes, _) => changes.next().await,
+        }
+    }
+}
+
+async fn write_draft(
+    rows: &mut Rows<'_>,
+    destination: Destination<'_>,
+    mut reporter: Reporter,
+) -> Result<Draft, PackError> {
+    let watch = Stopwatch::start();
+    let Destination { spool, data_file, codec } = destination;
+    let file = SpoolFile::Data(data_file);
     let (to_encoder, from_reader) = mpsc::channel(QUEUE_BATCHES);
     let (to_writer, from_encoder) = mpsc::channel(QUEUE_BATCHES);
     let encoding = tokio::task::spawn_blocking(move || encode(codec, from_reader, &to_writer));
-    let reading = read_tables(snapshot.as_mut(), &schema, to_encoder, &mut reporter);
+    let reading = read_tables(rows, to_encoder, &mut reporter);
     let writing = write_frame(spool, &file, from_encoder);
     let (read, encoded, written) = tokio::join!(reading, encoding, writing);
     let finished = finish(read, encoded, written);
@@ -120,8 +211,8 @@ pub async fn pack(
             return Err(error);
         }
     };
-    snapshot.close().await?;
-    let draft = Draft { data_file, data_frame_bytes, codec, tables, totals, took: watch.elapsed() };
+    let took = watch.elapsed();
+    let draft = Draft { data_file, data_frame_bytes, codec, tables, totals, packed: None, took };
     reporter.end(format!("{} rows of {} tables packed", draft.record_count(), draft.tables.len()));
     Ok(draft)
 }
@@ -143,23 +234,32 @@ fn finish(
 }
 
 async fn read_tables(
-    snapshot: &mut dyn Snapshot,
-    schema: &Schema,
+    rows: &mut Rows<'_>,
     to_encoder: mpsc::Sender<Piece>,
     reporter: &mut Reporter,
 ) -> Result<Vec<TableSummary>, PackError> {
+    let give = async |piece| to_encoder.send(piece).await.map_err(|_| PackError::Interrupted);
     let mut summaries = Vec::new();
-    for name in tables_in_order(schema) {
-        let Some(table) = schema.table(&name) else { continue };
-        let mut summary = TableSummary::of(table);
-        snapshot.open(&name).await?;
-        to_encoder.send(Piece::Table(name)).await.map_err(|_| PackError::Interrupted)?;
-        while let Some(batch) = snapshot.next().await? {
-            summary.rows += batch.rows;
-            reporter.add(batch.rows, batch.lines.len() as u64);
-            to_encoder.send(Piece::Rows(batch)).await.map_err(|_| PackError::Interrupted)?;
+    for mut summary in std::mem::take(&mut rows.tables) {
+        rows.source.open(&summary.name).await?;
+        let mut begun = rows.keep_empty;
+        if begun {
+            give(Piece::Table(summary.name.clone())).await?;
         }
-        summaries.push(summary);
+        while let Some(batch) = rows.source.next().await? {
+            if !begun && batch.rows > 0 {
+                give(Piece::Table(summary.name.clone())).await?;
+                begun = true;
+            }
+            summary.rows += batch.rows - batch.deletions;
+            summary.deletions += batch.deletions;
+            summary.versioned |= batch.versioned > 0;
+            reporter.add(batch.rows, batch.lines.len() as u64);
+            give(Piece::Rows(batch)).await?;
+        }
+        if begun {
+            summaries.push(summary);
+        }
     }
     Ok(summaries)
 }

@@ -1,11 +1,11 @@
 //! Plans: holds a verified backup against what its sender may write here and what the tables here can hold, before
 //! anything is staged. `--dry-run` prints the plan; [`super::apply`] carries it out.
 
+use branchline_core::backup::TableSummary;
 use branchline_core::backup::v1::VerifiedBackup;
-use branchline_core::backup::{BackupType, TableSummary};
 use branchline_core::code::{Code, Explain};
 use branchline_core::peer::{Activity, Peer};
-use branchline_core::ports::{ApplyRequest, OnError};
+use branchline_core::ports::{ApplyRequest, MergeContext, OnError};
 use branchline_core::schema::{Schema, ScopeError, TableName, fit};
 
 /// A verified backup that fits. Made by [`plan`] alone.
@@ -39,9 +39,6 @@ pub enum PlanError {
     /// It does not fit.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// A kind of backup that this version does not apply.
-    #[error("backups of type {found} are not applied by this version")]
-    TypeUnknown { found: BackupType },
 }
 
 impl Explain for PlanError {
@@ -58,7 +55,6 @@ impl Explain for PlanError {
             }
             Self::Scope(ScopeError::KeyDiffers { .. }) => Code::KEY_DIFFERS,
             Self::Scope(_) => Code::TYPE_NOT_HELD,
-            Self::TypeUnknown { .. } => Code::VERSION_TOO_NEW,
         }
     }
 
@@ -86,6 +82,15 @@ impl Plan {
     #[must_use]
     pub fn request(&self) -> ApplyRequest {
         let metadata = self.backup.metadata();
+        let context = metadata.clock.map(|clock| MergeContext {
+            knowledge: metadata.knowledge.clone(),
+            covers: metadata.covers.clone(),
+            purged: metadata.purged.clone(),
+            clock,
+            day: metadata.day.clone(),
+        });
+        // What is held is named by its version; rows without one go in together or not at all.
+        let on_error = if context.is_some() { OnError::Hold } else { OnError::Reject };
         ApplyRequest {
             backup: metadata.backup_id,
             source: metadata.source.clone(),
@@ -97,8 +102,8 @@ impl Plan {
             tables: metadata.tables.clone(),
             mirror: metadata.mirror,
             metadata: self.backup.metadata_digest(),
-            context: None,
-            on_error: OnError::Reject,
+            context,
+            on_error,
         }
     }
 }
@@ -118,9 +123,6 @@ pub fn plan(backup: VerifiedBackup, from: &Peer, schema: &Schema) -> Result<Plan
     }
     if metadata.mirror && !from.grant.mirror {
         return Err(PlanError::MirrorNotGranted { peer: peer() });
-    }
-    if metadata.backup_type != BackupType::Full {
-        return Err(PlanError::TypeUnknown { found: metadata.backup_type });
     }
     for table in &metadata.tables {
         if !from.grant.covers(&table.name) {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use branchline_core::backup::Metadata;
 use branchline_core::backup::v1::VerifiedBackup;
-use branchline_core::code::Explain;
-use branchline_core::id::ServerId;
+use branchline_core::code::{Code, Explain};
+use branchline_core::id::{Epoch, ServerId};
 use branchline_core::ports::{ForeignKeyCheck, MergeReport, ReceiptRecord, Signer, SignerError};
 use branchline_core::receipt::v1::seal_receipt;
-use branchline_core::receipt::{Receipt, ReceiptFault, StageTime, TableReceipt};
+use branchline_core::receipt::{Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
+use branchline_core::standing::Standing;
+use branchline_core::version::Life;
 use jiff::Timestamp;
 
 /// What the spec's own example says where rows were there already.
@@ -48,16 +50,20 @@ pub fn record_of(receipt: &Receipt, document: Vec<u8>) -> ReceiptRecord {
 pub struct Maker<'a> {
     /// Who answers.
     pub server: &'a ServerId,
+    /// The epoch of its database.
+    pub epoch: Epoch,
+    /// Whether what others made is passed on to whom it answers.
+    pub relays: bool,
     /// What signs.
     pub signer: &'a dyn Signer,
 }
 
 impl Maker<'_> {
-    /// The receipt of a backup that was merged.
+    /// The receipt of a backup that was merged, all of it but the rows that are held.
     ///
     /// # Errors
     /// Where the key cannot be used.
-    pub fn success(
+    pub fn applied(
         &self,
         backup: &VerifiedBackup,
         report: &MergeReport,
@@ -66,8 +72,6 @@ impl Maker<'_> {
     ) -> Result<Applied, SignerError> {
         let metadata = backup.metadata();
         let mut receipt = self.empty(metadata, now);
-        receipt.success = true;
-        receipt.records_processed = metadata.record_count;
         let table = |(summary, merge): (
             &branchline_core::backup::TableSummary,
             &branchline_core::ports::TableMerge,
@@ -78,12 +82,24 @@ impl Maker<'_> {
                 updated: merge.updated,
                 deleted: merge.deleted,
                 unchanged: merge.unchanged,
+                superseded: merge.superseded,
+                merged: merge.conflicts,
+                held: merge.held,
             }
         };
         receipt.tables = metadata.tables.iter().zip(&report.tables).map(table).collect();
-        if receipt.totals().unchanged > 0 {
-            receipt.warnings.push(DUPLICATES_SKIPPED.to_owned());
-        }
+        let totals = receipt.totals();
+        receipt.success = totals.held == 0;
+        receipt.records_processed = metadata.record_count.saturating_sub(totals.held);
+        receipt.errors.extend(held_fault(report, totals.held));
+        receipt.warnings = warnings(&totals, report.released);
+        receipt.held.clone_from(&report.held);
+        receipt.released = report.released;
+        receipt.standing = report.knowledge.as_ref().map(|knowledge| Standing {
+            life: Life::new(self.server.clone(), self.epoch),
+            knowledge: knowledge.clone(),
+            relays: self.relays,
+        });
         receipt.foreign_keys = match report.foreign_keys {
             ForeignKeyCheck::RowByRow => "row by row".to_owned(),
             ForeignKeyCheck::ByJoin => "by join".to_owned(),
@@ -126,6 +142,9 @@ impl Maker<'_> {
             errors: Vec::new(),
             warnings: Vec::new(),
             tables: Vec::new(),
+            held: Vec::new(),
+            released: 0,
+            standing: None,
             foreign_keys: String::new(),
             locked_for: Duration::ZERO,
             stages: Vec::new(),
@@ -136,4 +155,33 @@ impl Maker<'_> {
         let document = seal_receipt(&receipt, self.signer)?;
         Ok(Applied { receipt, document })
     }
+}
+
+fn held_fault(report: &MergeReport, held: u64) -> Option<ReceiptFault> {
+    if held == 0 {
+        return None;
+    }
+    let rows = if held == 1 { "1 row is".to_owned() } else { format!("{held} rows are") };
+    let first = report.held.first();
+    let named = first.map(|row| format!("; the first: {} {}: {}", row.table, row.key, row.reason));
+    let message = format!("{rows} held, the rest is applied{}", named.unwrap_or_default());
+    Some(ReceiptFault { code: Code::ROWS_HELD, message })
+}
+
+fn warnings(totals: &ReceiptTotals, released: u64) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if totals.unchanged > 0 {
+        warnings.push(DUPLICATES_SKIPPED.to_owned());
+    }
+    if totals.merged > 0 {
+        let rows = if totals.merged == 1 { "1 row".to_owned() } else { format!("{} rows", totals.merged) };
+        warnings.push(format!(
+            "{rows} had been changed on both sides; the newest change won, and both are recorded"
+        ));
+    }
+    if released > 0 {
+        let rows = if released == 1 { "1 row".to_owned() } else { format!("{released} rows") };
+        warnings.push(format!("{rows} that had been held went in"));
+    }
+    warnings
 }

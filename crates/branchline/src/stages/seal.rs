@@ -3,9 +3,12 @@
 use branchline_core::backup::v1::{FORMAT_VERSION, SealError, seal_head};
 use branchline_core::backup::{BackupType, Metadata};
 use branchline_core::digest::Digest;
-use branchline_core::id::{BackupId, Sequence, ServerId};
+use branchline_core::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use branchline_core::knowledge::Knowledge;
+use branchline_core::pack::Selection;
 use branchline_core::ports::{Ledger, OutboxEntry, OutboxState, Signer};
+use branchline_core::standing::Packed;
+use branchline_core::version::ChangeTime;
 use jiff::Timestamp;
 
 use super::pack::Draft;
@@ -24,6 +27,8 @@ pub struct Addressed {
     pub previous: Option<Digest>,
     /// Whether the peer is asked to remove rows that it does not hold.
     pub mirror: bool,
+    /// Whether it gets what others made too.
+    pub relayed: bool,
 }
 
 /// A sealed backup, ready to be queued. Made by [`seal`] alone.
@@ -44,7 +49,7 @@ impl Sealed {
     }
 }
 
-/// Seals a full backup.
+/// Seals a draft: a full backup, or an increment where its plan says so.
 ///
 /// # Errors
 /// Where the metadata are over their bound, or the key cannot be used.
@@ -56,26 +61,34 @@ pub fn seal(
     now: Timestamp,
     signer: &dyn Signer,
 ) -> Result<Sealed, SealError> {
-    // Until changes are captured nobody claims to know more than rows that are simply there.
-    let nothing_known = Knowledge::new();
+    let claims = claims(draft, ledger);
+    let full = draft.packed.as_ref().is_none_or(|(_, plan)| plan.selection == Selection::Full);
+    let backup_type = if full { BackupType::Full } else { BackupType::Incremental };
+    let packed = draft.packed.as_ref().map(|(position, plan)| Packed {
+        epoch: position.own.epoch,
+        covers: plan.covers.clone(),
+        gives_all: full || addressed.relayed,
+        full,
+    });
     let metadata = Metadata {
         source: source.clone(),
         source_key: signer.public_key(),
         target: addressed.target.clone(),
-        backup_type: BackupType::Full,
+        backup_type,
         created_at: now,
         data_range: None,
+        day: None,
         record_count: draft.record_count(),
         checksum: draft.totals.checksum,
         backup_id: addressed.backup,
-        epoch: ledger.epoch,
-        generation: ledger.generation,
+        epoch: claims.epoch,
+        generation: claims.generation,
         sequence: addressed.sequence,
         previous: addressed.previous,
-        knowledge: nothing_known.clone(),
-        covers: nothing_known.clone(),
-        purged: nothing_known,
-        clock: None,
+        knowledge: claims.knowledge,
+        covers: claims.covers,
+        purged: claims.purged,
+        clock: claims.clock,
         data_bytes: draft.totals.data_bytes,
         tables: draft.tables.clone(),
         mirror: addressed.mirror,
@@ -86,7 +99,7 @@ pub fn seal(
     Ok(Sealed(OutboxEntry {
         backup: addressed.backup,
         peer: addressed.target.clone(),
-        backup_type: BackupType::Full,
+        backup_type,
         sequence: addressed.sequence,
         codec: draft.codec,
         head: head.head,
@@ -97,10 +110,43 @@ pub fn seal(
         metadata: head.metadata,
         checksum: draft.totals.checksum,
         record_count: metadata.record_count,
+        packed,
         created_at: now,
         state: OutboxState::Waiting,
         attempts: 0,
         not_before: None,
         last_error: None,
     }))
+}
+
+/// What a backup claims of its source's life and knowledge.
+struct Claims {
+    epoch: Epoch,
+    generation: Generation,
+    knowledge: Knowledge,
+    covers: Knowledge,
+    purged: Knowledge,
+    clock: Option<ChangeTime>,
+}
+
+fn claims(draft: &Draft, ledger: &Ledger) -> Claims {
+    match &draft.packed {
+        Some((position, plan)) => Claims {
+            epoch: position.own.epoch,
+            generation: position.generation,
+            knowledge: position.knowledge.clone(),
+            covers: plan.covers.clone(),
+            purged: position.purged.clone(),
+            clock: Some(position.clock),
+        },
+        // Where changes are not captured nobody claims to know more than rows that are simply there.
+        None => Claims {
+            epoch: ledger.epoch,
+            generation: ledger.generation,
+            knowledge: Knowledge::new(),
+            covers: Knowledge::new(),
+            purged: Knowledge::new(),
+            clock: None,
+        },
+    }
 }

@@ -303,8 +303,10 @@ async fn a_newer_format_and_an_unknown_type_are_refused() {
     scene.refuses(&newer, Code::VERSION_TOO_NEW).await;
     let unknown = draft.seal_replaced("\"type\":\"int64\"", "\"type\":\"int128\"", key);
     scene.refuses(&unknown, Code::UNKNOWN_TYPE).await;
+    let unheard = draft.seal_replaced("\"backupType\":\"full\"", "\"backupType\":\"half\"", key);
+    scene.refuses(&unheard, Code::MALFORMED).await;
     let incremental = draft.seal_replaced("\"backupType\":\"full\"", "\"backupType\":\"incremental\"", key);
-    scene.fails(&incremental, Code::VERSION_TOO_NEW).await;
+    scene.refuses(&incremental, Code::CHAIN_GAP).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -177,6 +177,7 @@ async fn a_grant_bounds_what_a_server_may_write() {
         peer: "STORE-001".to_owned(),
         write: Some(write),
         mirror: None,
+        relay: None,
         tables: Some(tables.iter().map(|table| (*table).to_owned()).collect()),
     };
     scene.headquarters.change(grant(true, &["customers", "products"])).await;

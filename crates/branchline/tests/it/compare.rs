@@ -113,7 +113,13 @@ async fn a_comparison_sees_no_more_than_the_peers_grant() {
         two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
     let tables = Some(vec!["products".to_owned()]);
     headquarters
-        .change(Command::PeersGrant { peer: "STORE-001".to_owned(), write: None, mirror: None, tables })
+        .change(Command::PeersGrant {
+            peer: "STORE-001".to_owned(),
+            write: None,
+            mirror: None,
+            relay: None,
+            tables,
+        })
         .await;
     let compared = store.compare(&headquarters).await;
     assert_eq!(compared.tables.iter().map(|table| table.table.as_str()).collect::<Vec<_>>(), ["products"]);

@@ -26,6 +26,7 @@ async fn introduce_home(home: &Home, peer: &Home, address: &str) {
         name: None,
         addresses: vec![address.to_owned()],
         mirror: false,
+        relay: false,
     };
     let node = home.open().await.unwrap();
     node.execute(add, branchline::node::progress::silent()).await.unwrap();
@@ -34,7 +35,16 @@ async fn introduce_home(home: &Home, peer: &Home, address: &str) {
 /// Makes a server know a home that only calls.
 async fn add_caller(server: &Server, home: &Home) {
     let (peer, key_id) = (home.id.to_string(), home.key_id());
-    server.change(Command::PeersAdd { peer, key_id, name: None, addresses: Vec::new(), mirror: false }).await;
+    server
+        .change(Command::PeersAdd {
+            peer,
+            key_id,
+            name: None,
+            addresses: Vec::new(),
+            mirror: false,
+            relay: false,
+        })
+        .await;
 }
 
 /// The one outcome of a sync that a process printed.
@@ -116,6 +126,7 @@ async fn with_a_process(store: Shop, headquarters: &Shop) -> (Arc<Server>, Home,
         name: None,
         addresses: vec![wire.address.to_string()],
         mirror: false,
+        relay: false,
     };
     store.change(add).await;
     (Arc::new(store), home, process, wire, address)

@@ -24,8 +24,13 @@ fn mirror() -> SyncCommand {
 }
 
 async fn grant(headquarters: &Server) {
-    let grant =
-        Command::PeersGrant { peer: "STORE-001".to_owned(), write: None, mirror: Some(true), tables: None };
+    let grant = Command::PeersGrant {
+        peer: "STORE-001".to_owned(),
+        write: None,
+        mirror: Some(true),
+        relay: None,
+        tables: None,
+    };
     headquarters.change(grant).await;
 }
 
@@ -83,7 +88,9 @@ async fn a_mirror_from_a_file_needs_to_be_allowed_at_the_import_too(engine: Engi
     let (store, headquarters) = store_and_headquarters(engine).await;
     let stick = tempfile::tempdir().unwrap();
     let (peer, path) = ("CENTRAL-HQ".to_owned(), stick.path().to_string_lossy().into_owned());
-    let exported = store.ask(Command::BackupsExport { peer, path, compression: None, mirror: true }).await;
+    let exported = store
+        .ask(Command::BackupsExport { peer, path, compression: None, backup_type: None, mirror: true })
+        .await;
     let Ok(Answer::File(file)) = exported else { panic!("{exported:?}") };
     let before = headquarters.shop.hashes().await;
     grant(&headquarters).await;

@@ -18,7 +18,8 @@ async fn server(id: &str) -> Server {
 
 async fn invite_for(server: &Server, id: Option<&str>, valid_seconds: u64) -> String {
     let (address, id) = (Some(server.address()), id.map(str::to_owned));
-    let invite = Command::Invite { server: id, name: None, address, valid_seconds: Some(valid_seconds) };
+    let invite =
+        Command::Invite { server: id, name: None, address, valid_seconds: Some(valid_seconds), relay: false };
     match server.ask(invite).await {
         Ok(Answer::Invite(invited)) => invited.invitation,
         other => panic!("{other:?}"),
@@ -176,6 +177,7 @@ async fn a_server_is_no_peer_of_itself_nor_of_its_namesake() {
         name: None,
         addresses: vec![address.clone()],
         mirror: false,
+        relay: false,
     };
     refused(headquarters.ask(add("CENTRAL-HQ", key_id)).await, Code::PEER_EXISTS);
     refused(headquarters.ask(add("STORE-001", headquarters.home.key_id())).await, Code::PEER_EXISTS);
@@ -206,6 +208,7 @@ async fn a_key_id_with_a_typing_error_is_refused() {
         name: None,
         addresses: vec![address.to_owned()],
         mirror: false,
+        relay: false,
     };
     refused(headquarters.ask(add(typed, "127.0.0.1:1")).await, Code::ID_INVALID);
     refused(headquarters.ask(add(key_id, "not an address")).await, Code::USAGE);

@@ -22,7 +22,10 @@ async fn store_and_headquarters(engine: Engine) -> (Server, Server, tempfile::Te
 async fn export(store: &Server, path: &Path, compression: &str) -> Result<FileAnswer, Problem> {
     let (peer, path) = ("CENTRAL-HQ".to_owned(), path.to_string_lossy().into_owned());
     let compression = Some(compression.to_owned());
-    match store.ask(Command::BackupsExport { peer, path, compression, mirror: false }).await? {
+    match store
+        .ask(Command::BackupsExport { peer, path, compression, backup_type: None, mirror: false })
+        .await?
+    {
         Answer::File(file) => Ok(file),
         other => panic!("{other:?}"),
     }

@@ -3,6 +3,7 @@
 //! Members that a reader does not know are passed over, so that a later minor version may add some; duplicates
 //! are refused wherever they stand. The order of the members is the order of [`RawMetadata`].
 
+mod day;
 mod raw;
 
 use std::collections::BTreeSet;
@@ -114,6 +115,7 @@ fn to_raw(metadata: &Metadata) -> RawMetadata {
         data_range: metadata
             .data_range
             .map(|range| RawRange { start_date: range.start.to_string(), end_date: range.end.to_string() }),
+        day: metadata.day.as_ref().map(day::to_raw),
         record_count: metadata.record_count,
         checksum: metadata.checksum.to_string(),
         data_bytes: metadata.data_bytes,
@@ -165,13 +167,15 @@ fn from_raw(raw: RawMetadata) -> Result<Metadata, FormatError> {
         let start = field(&range.start_date, "dataRange.startDate")?;
         Ok::<_, FormatError>(DataRange { start, end: field(&range.end_date, "dataRange.endDate")? })
     };
+    let data_range = raw.data_range.map(range).transpose()?;
     Ok(Metadata {
         source: field(&raw.source_server_id, "sourceServerId")?,
         source_key: key_of(&raw.source_key)?,
         target: field(&raw.target_server_id, "targetServerId")?,
         backup_type: field(&raw.backup_type, "backupType")?,
         created_at: field(&raw.created_at, "createdAt")?,
-        data_range: raw.data_range.map(range).transpose()?,
+        data_range,
+        day: raw.day.map(|raw| day::from_raw(raw, data_range)).transpose()?,
         record_count: raw.record_count,
         checksum: field(&raw.checksum, "checksum")?,
         backup_id: field(&raw.backup_id, "backupId")?,

@@ -24,6 +24,12 @@ pub(super) struct RawReceipt {
     pub(super) merged: u64,
     pub(super) superseded: u64,
     pub(super) held: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) released: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) held_rows: Vec<RawHeld>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) standing: Option<RawStanding>,
     pub(super) tables: Vec<RawTable>,
     pub(super) foreign_keys: String,
     pub(super) locked_millis: u64,
@@ -47,10 +53,44 @@ pub(super) struct RawTable {
     pub(super) updated: u64,
     pub(super) deleted: u64,
     pub(super) unchanged: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) merged: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) superseded: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) held: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawHeld {
+    pub(super) table: String,
+    pub(super) key: String,
+    pub(super) code: String,
+    pub(super) reason: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawStanding {
+    pub(super) epoch: u64,
+    pub(super) relays: bool,
+    pub(super) knowledge: Vec<RawKnown>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RawKnown {
+    pub(super) server: String,
+    pub(super) epoch: u64,
+    pub(super) generation: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RawStage {
     pub(super) stage: String,
     pub(super) millis: u64,
+}
+
+/// Counts that came later are left out where they are zero.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

@@ -45,7 +45,13 @@ fn receipt(signer: &TestSigner) -> Receipt {
             updated: 1,
             deleted: 0,
             unchanged: 1,
+            superseded: 0,
+            merged: 0,
+            held: 0,
         }],
+        held: Vec::new(),
+        released: 0,
+        standing: None,
         foreign_keys: "row by row".into(),
         locked_for: Duration::from_millis(12),
         stages: vec![StageTime { stage: "merge".into(), took: Duration::from_millis(40) }],
@@ -60,6 +66,42 @@ fn a_receipt_reads_back_for_the_pinned_key() {
     let text = String::from_utf8(document).unwrap();
     let first = r#"{"success":true,"serverId":"CENTRAL-HQ","processedAt":"2025-12-07T00:15:30Z","recordsProcessed":3,"errors":["#;
     assert!(text.starts_with(first), "{text}");
+}
+
+#[test]
+fn what_is_held_superseded_and_known_reads_back() {
+    let signer = signer(1);
+    let mut full = receipt(&signer);
+    full.success = false;
+    full.tables[0] = TableReceipt { superseded: 4, merged: 3, held: 2, ..full.tables[0].clone() };
+    full.held = vec![HeldReport {
+        table: TableName::new("orders").unwrap(),
+        key: "7".into(),
+        code: Code::FOREIGN_KEY_BROKEN,
+        reason: "customer 9 is not here".into(),
+    }];
+    full.released = 1;
+    let life = Life::new("CENTRAL-HQ".parse().unwrap(), Epoch::new(2));
+    let knowledge = [(life.clone(), Generation::new(5))].into_iter().collect();
+    full.standing = Some(Standing { life, knowledge, relays: true });
+    assert!(full.is_applied() && !full.success);
+    let document = seal_receipt(&full, &signer).unwrap();
+    assert_eq!(open_receipt(&document, signer.public_key().key_id()).unwrap(), full);
+}
+
+/// As it was written before there were versions.
+#[test]
+fn a_receipt_without_the_members_that_came_later_is_written_and_read_as_before() {
+    let signer = signer(1);
+    let document = seal_receipt(&receipt(&signer), &signer).unwrap();
+    let text = String::from_utf8(document).unwrap();
+    let middle = concat!(
+        r#""inserted":1,"updated":1,"deleted":0,"unchanged":1,"merged":0,"superseded":0,"held":0,"#,
+        r#""tables":[{"name":"orders","inserted":1,"updated":1,"deleted":0,"unchanged":1}],"foreignKeys":"#
+    );
+    assert!(text.contains(middle), "{text}");
+    let parsed = parse(text.as_bytes()).unwrap();
+    assert_eq!((parsed.standing, parsed.held, parsed.released), (None, Vec::new(), 0));
 }
 
 #[test]

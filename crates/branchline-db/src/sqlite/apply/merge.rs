@@ -62,6 +62,7 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         knowledge: None,
         held: Vec::new(),
         released: 0,
+        day: Vec::new(),
     })
 }
 

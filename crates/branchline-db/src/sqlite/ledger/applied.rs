@@ -123,6 +123,7 @@ fn record(row: &Row<'_>) -> Result<AppliedRecord, DatabaseError> {
         epoch: Epoch::new(number(2)?),
         sequence: Sequence::new(number(3)?),
         checksum: Digest::from_bytes(row.get(4).map_err(failed)?),
+        metadata: None,
         receipt: row.get(5).map_err(failed)?,
     })
 }

@@ -3,6 +3,7 @@
 //! ```json
 //! {"server":"HQ","producer":"branchline 0.1.0","protocol":[0,0],"features":[],"time":"2025-11-23T10:00:00Z",
 //!  "lastApplied":{"epoch":1,"sequence":7},
+//!  "standing":{"epoch":1,"relays":false,"knowledge":[{"server":"HQ","epoch":1,"generation":5}]},
 //!  "tables":[{"name":"orders","rows":3,"key":["id"],"fingerprint":"sha256:…",
 //!    "columns":[{"name":"id","type":"int64","native":"bigint","nullable":false,"default":true,"generated":false}],
 //!    "excluded":{"reason":"no_primary_key"}}]}
@@ -10,10 +11,12 @@
 //! Foreign and unique keys stay at home: each side goes by its own. The fingerprint is for other programs; we take it
 //! from the columns.
 
-use branchline_core::id::{Epoch, Sequence};
+use branchline_core::id::{Epoch, Generation, Sequence, ServerId};
 use branchline_core::limits::{TABLE_COLUMNS_MAX, TABLES_MAX};
 use branchline_core::ports::PeerHello;
 use branchline_core::schema::{Column, ColumnName, Exclusion, Schema, Table, TableName};
+use branchline_core::standing::Standing;
+use branchline_core::version::Life;
 use serde::{Deserialize, Serialize};
 
 use super::{BodyError, read, write};
@@ -33,6 +36,8 @@ struct HelloBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_applied: Option<LastAppliedBody>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    standing: Option<StandingBody>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     tables: Option<Vec<TableBody>>,
 }
 
@@ -40,6 +45,21 @@ struct HelloBody {
 struct LastAppliedBody {
     epoch: u64,
     sequence: u64,
+}
+
+/// What a server that captures changes says of those that it holds. Its life is that of the server that speaks.
+#[derive(Serialize, Deserialize)]
+struct StandingBody {
+    epoch: u64,
+    relays: bool,
+    knowledge: Vec<KnownBody>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownBody {
+    server: String,
+    epoch: u64,
+    generation: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,8 +111,10 @@ pub(in crate::v1) fn read_hello(body: &[u8], path: String) -> Result<PeerHello, 
         return Err(BodyError::member("tables"));
     }
     let tables: Vec<Table> = tables.into_iter().map(table_of).collect::<Result<_, _>>()?;
+    let server: ServerId = body.server.parse().map_err(|_| BodyError::member("server"))?;
     Ok(PeerHello {
-        server: body.server.parse().map_err(|_| BodyError::member("server"))?,
+        standing: body.standing.map(|standing| standing_of(standing, &server)).transpose()?,
+        server,
         producer: cleaned(&body.producer),
         protocol: body.protocol,
         features: body.features.iter().take(FEATURES_MAX).map(|feature| cleaned(feature)).collect(),
@@ -113,8 +135,34 @@ fn body_of(hello: &PeerHello, tables: Option<Vec<TableBody>>) -> HelloBody {
         last_applied: hello
             .last_applied
             .map(|(epoch, sequence)| LastAppliedBody { epoch: epoch.value(), sequence: sequence.value() }),
+        standing: hello.standing.as_ref().map(standing_body),
         tables,
     }
+}
+
+fn standing_body(standing: &Standing) -> StandingBody {
+    let known = |(life, generation): (&Life, Generation)| KnownBody {
+        server: life.server.to_string(),
+        epoch: life.epoch.value(),
+        generation: generation.value(),
+    };
+    StandingBody {
+        epoch: standing.life.epoch.value(),
+        relays: standing.relays,
+        knowledge: standing.knowledge.iter().map(known).collect(),
+    }
+}
+
+fn standing_of(body: StandingBody, server: &ServerId) -> Result<Standing, BodyError> {
+    let known = |known: KnownBody| {
+        let server = known.server.parse().map_err(|_| BodyError::member("standing"))?;
+        Ok((Life::new(server, Epoch::new(known.epoch)), Generation::new(known.generation)))
+    };
+    Ok(Standing {
+        life: Life::new(server.clone(), Epoch::new(body.epoch)),
+        knowledge: body.knowledge.into_iter().map(known).collect::<Result<_, BodyError>>()?,
+        relays: body.relays,
+    })
 }
 
 fn table_body(table: &Table) -> TableBody {
@@ -242,6 +290,7 @@ mod tests {
     }
 
     fn hello(tables: Vec<Table>) -> PeerHello {
+        let life = Life::new("HQ".parse().unwrap(), Epoch::new(3));
         PeerHello {
             server: "HQ".parse().unwrap(),
             producer: "branchline 0.1.0".into(),
@@ -250,6 +299,11 @@ mod tests {
             time: "2025-11-23T10:00:00Z".parse().unwrap(),
             schema: Schema::new(tables),
             last_applied: Some((Epoch::new(2), Sequence::new(9))),
+            standing: Some(Standing {
+                life: life.clone(),
+                knowledge: [(life, Generation::new(u64::MAX))].into_iter().collect(),
+                relays: true,
+            }),
             path: "somewhere".into(),
         }
     }
@@ -273,6 +327,12 @@ mod tests {
         assert_eq!(read_hello(&write_hello(&hello), "somewhere".into()).unwrap(), hello);
         let status = read_hello(&write_status(&hello), String::new()).unwrap();
         assert_eq!((status.schema, status.last_applied), (Schema::default(), hello.last_applied));
+        assert_eq!(status.standing, hello.standing);
+        // A server that captures nothing, or does not know the member.
+        let silent = PeerHello { standing: None, ..hello };
+        let body = write_hello(&silent);
+        assert!(!String::from_utf8_lossy(&body).contains("standing"));
+        assert_eq!(read_hello(&body, "somewhere".into()).unwrap(), silent);
     }
 
     #[test]

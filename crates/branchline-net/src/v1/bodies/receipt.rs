@@ -9,6 +9,8 @@ use super::write;
 #[derive(Deserialize)]
 struct Outcome {
     success: bool,
+    #[serde(default)]
+    held: u64,
 }
 
 #[derive(Serialize)]
@@ -21,9 +23,10 @@ struct Pending {
     document_bytes: Option<u64>,
 }
 
-/// Whether a receipt says that the backup was applied; one that cannot be read does not.
-pub(in crate::v1) fn says_success(receipt: &[u8]) -> bool {
-    serde_json::from_slice::<Outcome>(receipt).is_ok_and(|outcome| outcome.success)
+/// Whether a receipt says that the backup was applied, if only in part because rows are held; one that cannot be read
+/// does not.
+pub(in crate::v1) fn says_applied(receipt: &[u8]) -> bool {
+    serde_json::from_slice::<Outcome>(receipt).is_ok_and(|outcome| outcome.success || outcome.held > 0)
 }
 
 /// The body of a 202: `receiving` while parts are missing, `applying` after that.

@@ -63,7 +63,7 @@ pub(super) async fn take_whole(work: Work) -> Result<Answer, Refusal> {
             Ok(answer)
         }
         Ok(Err(refusal)) => Err(refusal),
-        Ok(Ok(receipt)) if bodies::says_success(&receipt) => Ok(json(StatusCode::OK, receipt)),
+        Ok(Ok(receipt)) if bodies::says_applied(&receipt) => Ok(json(StatusCode::OK, receipt)),
         Ok(Ok(receipt)) => Ok(json(StatusCode::UNPROCESSABLE_ENTITY, receipt)),
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::capture::{AcknowledgedAnswer, AttachAnswer, CaptureAnswer, HeldAnswer};
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,6 +17,8 @@ pub enum Answer {
     Changed(ChangedAnswer),
     Ping(PingAnswer),
     Tables(TablesAnswer),
+    Attach(AttachAnswer),
+    Held(HeldAnswer),
     Sync(SyncAnswer),
     Status(Box<StatusAnswer>),
     Backups(BackupsAnswer),
@@ -81,6 +85,12 @@ pub struct PeerAnswer {
     pub write: bool,
     /// Whether it may ask for rows to be removed here.
     pub mirror: bool,
+    /// Whether what others made is passed on to it.
+    #[serde(default)]
+    pub relay: bool,
+    /// How far it is with the changes of this server; nothing where they are not captured.
+    #[serde(default)]
+    pub acknowledged: Option<AcknowledgedAnswer>,
     /// Tables that it may write; all, where it is empty.
     pub tables: Vec<String>,
     /// Backups that wait for it.
@@ -114,6 +124,9 @@ pub struct PingAnswer {
 #[allow(missing_docs, reason = "fields are named by what they hold")]
 pub struct TablesAnswer {
     pub engine: String,
+    /// Whether changes of this database are captured.
+    #[serde(default)]
+    pub attached: bool,
     pub tables: Vec<TableAnswer>,
 }
 
@@ -125,6 +138,12 @@ pub struct TableAnswer {
     pub syncs: bool,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Whether its changes are captured.
+    #[serde(default)]
+    pub captured: bool,
+    /// Whether changes may have been missed, so that a compare is due.
+    #[serde(default)]
+    pub compare_due: bool,
     pub rows_estimated: u64,
     pub key: Vec<String>,
     pub columns: Vec<ColumnAnswer>,
@@ -153,9 +172,13 @@ pub struct SyncAnswer {
 #[allow(missing_docs, reason = "fields are named by what they hold")]
 pub struct SyncOutcome {
     pub peer: String,
-    /// `delivered`, `refused`, `waiting` (safe in the outbox) or `planned` (a dry run).
+    /// `delivered`, `refused`, `waiting` (safe in the outbox), `in_step` (there is nothing new for it) or `planned` (a dry
+    /// run).
     pub state: String,
     pub backup: Option<String>,
+    /// `full` or `incremental`.
+    #[serde(default)]
+    pub backup_type: Option<String>,
     /// Whether it was a backup that had waited already.
     pub resumed: bool,
     pub created_at: Option<String>,
@@ -171,6 +194,9 @@ pub struct SyncOutcome {
     pub receipt: Option<serde_json::Value>,
     pub stages: Vec<StageAnswer>,
     pub planned: Vec<PlannedTable>,
+    /// What was sent to it before that in the same sync: a backup that had waited.
+    #[serde(default)]
+    pub before: Vec<Self>,
     pub problem: Option<super::Problem>,
 }
 
@@ -207,6 +233,9 @@ pub struct StatusAnswer {
     pub listening: Option<String>,
     pub engine: Option<String>,
     pub epoch: Option<u64>,
+    /// How capture stands; nothing where changes are not captured.
+    #[serde(default)]
+    pub capture: Option<CaptureAnswer>,
     pub tables_syncing: Option<u64>,
     pub tables_excluded: Option<u64>,
     pub peers: Vec<PeerAnswer>,

@@ -3,7 +3,8 @@
 //! All of them are kept together, since a pack consumes the change log for every peer at once: where something changed,
 //! every live peer lacks something, until it has been sent a backup that was made after that. One for whom a backup waits
 //! lacks what came after it, and gets that once the waiting one is delivered. At the start, and when it appears, a peer
-//! is taken to lack something. How often the log is looked at is core's [`Pace`].
+//! is taken to lack something; and one that others' changes are relayed to, whenever a backup was applied here. How often
+//! the log is looked at is core's [`Pace`].
 //!
 //! Where changes are not captured, or the database is away, that is said once, in the log and in `status`, and looked at
 //! again every ten seconds.
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 
 use super::super::Node;
 use super::super::clock::{Stopwatch, entropy, now};
-use super::run::{peer_of, was_older};
+use super::run::{is_for, peer_of, was_older};
 use crate::api::v1::{Problem, SyncOutcome};
 
 /// How long to wait where nothing can be looked at.
@@ -68,6 +69,8 @@ struct Live<'a> {
     /// The peers of the entries that can be called.
     peers: BTreeSet<ServerId>,
     lacking: BTreeMap<ServerId, Lack>,
+    /// Whether a backup was applied here that may have to be relayed.
+    applied: bool,
     /// Since when it is known that changes are captured, and who the peers are.
     believed: Option<Stopwatch>,
 }
@@ -80,9 +83,16 @@ impl Node {
         if entries.is_empty() {
             return;
         }
-        let mut live =
-            Live { node: self, entries, peers: BTreeSet::new(), lacking: BTreeMap::new(), believed: None };
-        let (mut let_go, mut pace) = (self.retries.watch(), Pace::default());
+        let mut live = Live {
+            node: self,
+            entries,
+            peers: BTreeSet::new(),
+            lacking: BTreeMap::new(),
+            applied: false,
+            believed: None,
+        };
+        let (mut let_go, mut applied, mut pace) =
+            (self.retries.watch(), self.uploads.watch(), Pace::default());
         loop {
             let_go.mark_unchanged();
             let looked = live.look().await;
@@ -95,9 +105,10 @@ impl Node {
                 live.believed = None;
             }
             self.live.set(looked.err());
-            // Either only ends this wait. The signal's sender lives as long as the node.
+            // Each only ends this wait. The signals' senders live as long as the node.
             tokio::select! {
                 _ = let_go.changed() => {}
+                _ = applied.changed() => live.applied = true,
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -116,7 +127,7 @@ impl Live<'_> {
             self.believed = Some(Stopwatch::start());
         }
         let changed = capture.has_changes().await?;
-        if !believed || changed || !self.lacking.is_empty() {
+        if !believed || changed || self.applied || !self.lacking.is_empty() {
             self.look_at_peers(changed).await?;
         }
         let ready = self.ready().await?;
@@ -131,15 +142,16 @@ impl Live<'_> {
     }
 
     async fn look_at_peers(&mut self, changed: bool) -> Result<(), Problem> {
-        let mut peers = BTreeSet::new();
-        for entry in &self.entries {
-            peers.extend(self.node.peers_of_entry(entry).await?);
+        let mut peers = self.node.memory.peers().await?;
+        peers.retain(|peer| self.entries.iter().any(|entry| is_for(entry, peer)));
+        for peer in &peers {
+            if changed || (self.applied && peer.relay) || !self.peers.contains(&peer.id) {
+                self.lacking.entry(peer.id.clone()).or_default();
+            }
         }
-        for peer in peers.iter().filter(|peer| changed || !self.peers.contains(*peer)) {
-            self.lacking.entry(peer.clone()).or_default();
-        }
-        self.lacking.retain(|peer, _| peers.contains(peer));
-        self.peers = peers;
+        self.applied = false;
+        self.peers = peers.into_iter().map(|peer| peer.id).collect();
+        self.lacking.retain(|peer, _| self.peers.contains(peer));
         Ok(())
     }
 
@@ -161,7 +173,8 @@ impl Live<'_> {
     fn note(&mut self, outcome: &SyncOutcome) -> Result<(), Problem> {
         let Some(peer) = peer_of(outcome) else { return Ok(()) };
         let in_outbox = outcome.state == "waiting" && outcome.backup.is_some() && !outcome.resumed;
-        if outcome.problem.is_none() && !was_older(outcome) || in_outbox {
+        let has_all = matches!(outcome.state.as_str(), "delivered" | "in_step") && !was_older(outcome);
+        if has_all || in_outbox {
             self.lacking.remove(&peer);
             return Ok(());
         }

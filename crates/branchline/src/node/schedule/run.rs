@@ -4,6 +4,8 @@
 
 use branchline_core::code::Code;
 use branchline_core::id::ServerId;
+use branchline_core::peer::Peer;
+use branchline_core::ports::DatabaseError;
 use branchline_core::schedule::{RunOutcome, ScheduleEntry, ScheduleKind};
 
 use super::super::Node;
@@ -63,8 +65,9 @@ impl Node {
         entry: &ScheduleEntry,
         only: Option<&[ServerId]>,
     ) -> Result<Report, Problem> {
-        let mut peers = self.peers_of_entry(entry).await?;
-        peers.retain(|peer| only.is_none_or(|only| only.contains(peer)));
+        let wanted = |peer: &Peer| is_for(entry, peer) && only.is_none_or(|only| only.contains(&peer.id));
+        let peers: Vec<ServerId> =
+            self.memory.peers().await?.into_iter().filter(wanted).map(|peer| peer.id).collect();
         if peers.is_empty() {
             return Ok(Report::nobody());
         }
@@ -72,13 +75,6 @@ impl Node {
             ScheduleKind::Compare => self.compare_with_all(&peers).await,
             kind => self.send_to_all(kind, peers).await,
         })
-    }
-
-    /// The peers of an entry that can be called at present.
-    pub(super) async fn peers_of_entry(&self, entry: &ScheduleEntry) -> Result<Vec<ServerId>, Problem> {
-        let named = |id: &ServerId| entry.peers().is_empty() || entry.peers().contains(id);
-        let peers = self.memory.peers().await?.into_iter();
-        Ok(peers.filter(|peer| named(&peer.id) && can_be_called(peer)).map(|peer| peer.id).collect())
     }
 
     async fn send_to_all(&self, kind: ScheduleKind, peers: Vec<ServerId>) -> Report {
@@ -113,8 +109,19 @@ impl Node {
         kind: ScheduleKind,
         peers: &[ServerId],
     ) -> Result<Vec<SyncOutcome>, Problem> {
+        if kind != ScheduleKind::Full {
+            self.must_be_attached().await?;
+        }
         let command = sync_command(kind, peers);
         Ok(self.sync(command, &silent()).await?.peers)
+    }
+
+    /// Without capture a sync sends every row, which nobody means who schedules changes.
+    async fn must_be_attached(&self) -> Result<(), Problem> {
+        let remembered = self.memory.remembered().await?;
+        let attached = remembered.is_some_and(|remembered| remembered.database.is_some())
+            || self.database().await?.capture().look().await?.is_some();
+        if attached { Ok(()) } else { Err(DatabaseError::NotAttached.into()) }
     }
 
     async fn compare_with_all(&self, peers: &[ServerId]) -> Report {
@@ -130,10 +137,26 @@ impl Node {
     }
 }
 
-/// The call by which an entry of that kind sends. Until the call can say which type of backup it wants, it sends what
-/// `sync` sends.
-fn sync_command(_kind: ScheduleKind, peers: &[ServerId]) -> SyncCommand {
-    SyncCommand { peers: peers.iter().map(ToString::to_string).collect(), ..SyncCommand::default() }
+/// Whether an entry is for a peer, and that can be called at present.
+pub(super) fn is_for(entry: &ScheduleEntry, peer: &Peer) -> bool {
+    can_be_called(peer) && (entry.peers().is_empty() || entry.peers().contains(&peer.id))
+}
+
+/// The call by which an entry of that kind sends. A peer that has nothing yet gets a full backup in place of an increment,
+/// and so does one that may lack a deletion: so what fits it is left to the sync.
+fn sync_command(kind: ScheduleKind, peers: &[ServerId]) -> SyncCommand {
+    let backup_type = match kind {
+        ScheduleKind::Full => Some("full".to_owned()),
+        ScheduleKind::Incremental
+        | ScheduleKind::DailyTransactions
+        | ScheduleKind::Live
+        | ScheduleKind::Compare => None,
+    };
+    SyncCommand {
+        peers: peers.iter().map(ToString::to_string).collect(),
+        backup_type,
+        ..SyncCommand::default()
+    }
 }
 
 /// Whether what was delivered had waited since before.
@@ -189,6 +212,7 @@ mod tests {
             peer: peer.to_owned(),
             state: state.to_owned(),
             backup: backup.then(|| "a backup".to_owned()),
+            backup_type: None,
             resumed,
             created_at: None,
             rows: 0,
@@ -199,6 +223,7 @@ mod tests {
             receipt: None,
             stages: Vec::new(),
             planned: Vec::new(),
+            before: Vec::new(),
             problem: code.map(|code| Problem::new(code, "why")),
         }
     }

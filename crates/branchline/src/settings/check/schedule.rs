@@ -72,7 +72,7 @@ impl Check<'_> {
     }
 
     /// What is missing in an entry is shown at its beginning.
-    fn must_be_set(&mut self, entry: &RawEntry, key: &'static str, help: &str) {
+    pub(super) fn must_be_set(&mut self, entry: &RawEntry, key: &'static str, help: &str) {
         if !entry.values.contains_key(key) && !entry.misread.contains(&key) {
             self.fault(key, "it must be set", help, &entry.place);
         }

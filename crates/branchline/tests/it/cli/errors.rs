@@ -45,10 +45,13 @@ fn what_cannot_be_understood_ends_with_2() {
     }
     let said = assert_fails(&place, "home", &["sync", "--typ"], 2, "BL-E0101", "branchline.usage/1");
     assert!(said.contains("'--type'"), "{said}");
-    for backup_type in ["incremental", "daily_transactions", "everything"] {
-        assert_fails(&place, "home", &["sync", "--type", backup_type], 2, "BL-E0101", "branchline.sync/1");
+    for backup_type in ["everything", "Full"] {
+        let arguments = ["sync", "--type", backup_type];
+        assert_fails(&place, "home", &arguments, 2, "BL-E0101", "branchline.usage/1");
     }
     assert_fails(&place, "home", &["sync", "--mirror"], 2, "BL-E0101", "branchline.sync/1");
+    assert_fails(&place, "home", &["detach"], 2, "BL-E0101", "branchline.detach/1");
+    assert_fails(&place, "home", &["attach", "--new-life"], 2, "BL-E0101", "branchline.attach/1");
     assert_fails(&place, "home", &["explain", "BL-E9999"], 2, "BL-E0101", "branchline.explain/1");
     assert!(!place.path("home").exists());
 }

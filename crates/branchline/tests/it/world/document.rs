@@ -49,6 +49,7 @@ impl Draft {
             backup_type: BackupType::Full,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             data_range: None,
+            day: None,
             record_count: rows.tables.iter().map(|table| table.rows).sum(),
             checksum: totals.checksum,
             backup_id: new_id(),

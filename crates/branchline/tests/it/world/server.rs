@@ -197,7 +197,14 @@ impl Server {
     /// Knows another server from now on, at that address.
     pub(crate) async fn add_peer(&self, peer: &Server, address: String) {
         let (peer, key_id) = (peer.id().to_owned(), peer.home.key_id());
-        let add = Command::PeersAdd { peer, key_id, name: None, addresses: vec![address], mirror: false };
+        let add = Command::PeersAdd {
+            peer,
+            key_id,
+            name: None,
+            addresses: vec![address],
+            mirror: false,
+            relay: false,
+        };
         self.change(add).await;
     }
 
@@ -225,7 +232,10 @@ impl Server {
 
     pub(crate) async fn invite(&self) -> InviteAnswer {
         let address = Some(self.address());
-        match self.ask(Command::Invite { server: None, name: None, address, valid_seconds: None }).await {
+        match self
+            .ask(Command::Invite { server: None, name: None, address, valid_seconds: None, relay: false })
+            .await
+        {
             Ok(Answer::Invite(answer)) => answer,
             other => panic!("{other:?}"),
         }

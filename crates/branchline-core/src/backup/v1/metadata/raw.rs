@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::day::RawDay;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawMetadata {
@@ -16,6 +18,8 @@ pub(super) struct RawMetadata {
     pub(super) created_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) data_range: Option<RawRange>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) day: Option<RawDay>,
     pub(super) record_count: u64,
     pub(super) checksum: String,
     pub(super) data_bytes: u64,

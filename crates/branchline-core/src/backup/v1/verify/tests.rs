@@ -51,6 +51,7 @@ fn metadata(signer: &TestSigner, data: &[u8]) -> Metadata {
         backup_type: BackupType::Full,
         created_at: "2025-12-06T23:59:59Z".parse().unwrap(),
         data_range: None,
+        day: None,
         record_count: 2,
         checksum: Digest::of(data),
         backup_id: "019a2f4e-0000-7000-8000-000000000000".parse().unwrap(),

@@ -1,0 +1,142 @@
+//! The conformance suite for [`Capture`], [`Changes`] and an [`Apply`] by versions: what every engine must do.
+//!
+//! Each claim is one function over a [`Fixture`](super::Fixture); [`capture_suite!`](crate::capture_suite) makes a test
+//! of each. Servers are [`TestServer`]s, which pass [`CarriedBackup`]s from hand to hand; each pack and each apply is
+//! checked for what holds of all of them.
+//!
+//! | module | claims about |
+//! |---|---|
+//! | `attaching` | capture as it is installed, looked at, mended, and taken out |
+//! | `noting` | what counts as a change, and in what it travels |
+//! | `packing` | positions: what one pack brings, to whom, and who waits |
+//! | `deciding` | old rows, conflicts, tombstones, two bases |
+//! | `echoing` | what an apply leaves behind to be sent |
+//! | `holding` | rows that cannot go in |
+//! | `living` | new lives, and servers whose changes nobody captures |
+//!
+//! [`Capture`]: branchline_core::ports::Capture
+//! [`Changes`]: branchline_core::ports::Changes
+//! [`Apply`]: branchline_core::ports::Apply
+
+pub mod attaching;
+mod carried;
+pub mod deciding;
+pub mod echoing;
+pub mod holding;
+pub mod living;
+pub mod noting;
+pub mod packing;
+mod server;
+
+pub use carried::{CarriedBackup, CarriedRow};
+pub use server::{TestServer, assert_quiet, deliver, pair, send, settle};
+
+/// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`](crate::database::Fixture).
+#[macro_export]
+macro_rules! capture_suite {
+    ($fixture:path) => {
+        $crate::capture_suite!(@module $fixture; attaching;
+            detach_leaves_what_was_before_attach
+            a_detached_database_is_attached_again
+            attach_says_what_it_captures
+            attach_a_second_time_changes_nothing
+            another_server_cannot_attach
+            tables_that_are_left_out_are_not_captured
+            a_table_without_a_key_is_not_captured
+            has_changes_says_whether_anything_waits_for_a_pack
+            a_role_without_rights_on_the_ledger_writes_as_before
+            a_rebuilt_table_is_noticed_at_the_pack
+            a_rebuilt_table_is_mended_by_attach
+            a_new_table_is_taken_in_with_its_rows
+            a_dropped_table_is_forgotten
+            a_new_column_travels
+        );
+        $crate::capture_suite!(@module $fixture; noting;
+            what_was_before_attach_is_the_base
+            an_insert_travels
+            an_update_travels
+            a_delete_travels
+            a_changed_key_travels_as_two_rows
+            keys_that_move_up_travel
+            a_freed_unique_value_travels
+            bulk_statements_travel
+            an_emptied_table_travels
+            a_row_that_changed_many_times_travels_once
+            an_update_without_effect_does_not_travel
+            a_change_that_was_rolled_back_does_not_travel
+            cascaded_deletes_travel
+            cascaded_updates_travel
+            changes_under_odd_names_travel
+            cycles_and_self_references_travel
+            computed_columns_and_swapped_values_travel
+        );
+        $crate::capture_suite!(@module $fixture; packing;
+            a_late_commit_goes_with_the_next_pack
+            transactions_that_overlap_travel_whole
+            a_pack_never_has_half_a_transaction
+            a_pack_holds_up_nobody
+            nobody_holds_up_a_pack
+            a_position_does_not_see_later_changes
+            two_packs_at_once_stamp_a_change_once
+            a_first_full_and_its_increments_leave_no_gap
+            each_peer_gets_what_it_lacks
+            who_does_not_relay_sends_its_own_rows_alone
+            a_relay_passes_on_what_others_made
+            a_ring_of_relays_settles
+        );
+        $crate::capture_suite!(@module $fixture; deciding;
+            of_two_updates_the_newest_wins_on_both_sides
+            a_later_update_wins_over_a_delete
+            a_later_delete_wins_over_an_update
+            of_two_inserts_the_newest_wins
+            two_deletes_agree
+            a_change_on_top_of_another_is_no_conflict
+            a_row_that_was_known_before_is_old
+            an_old_backup_resurrects_nothing
+            a_deletion_that_comes_before_its_row_stops_it
+            tombstones_go_by_amendment_alone
+            a_peer_behind_the_horizon_gets_everything
+            rows_that_both_had_before_converge
+            a_change_outranks_the_base
+        );
+        $crate::capture_suite!(@module $fixture; echoing;
+            an_empty_target_adopts_the_base
+            two_bases_in_one_table_are_told_apart
+            what_a_backup_brought_is_not_sent_back
+            what_an_apply_cascades_to_travels
+            what_a_trigger_writes_elsewhere_travels
+            what_a_trigger_does_to_the_rows_of_a_backup_stays
+            a_waiting_change_outlasts_an_apply
+            an_aborted_apply_leaves_capture_as_it_was
+        );
+        $crate::capture_suite!(@module $fixture; holding;
+            a_row_without_its_parent_is_held_until_it_comes
+            what_hangs_on_a_held_row_is_held
+            a_newer_version_replaces_a_held_one
+            a_row_whose_parent_was_deleted_here_is_held
+            a_unique_clash_is_held
+            a_deletion_that_a_child_prevents_is_held
+            a_deletion_that_would_take_unknown_rows_along_is_held
+            a_row_with_a_column_that_is_missing_here_is_held
+            rejecting_leaves_nothing
+        );
+        $crate::capture_suite!(@module $fixture; living;
+            a_change_that_the_life_before_packed_is_not_doubled
+            a_restored_database_gets_back_what_it_lost
+            a_target_without_capture_applies_increments
+            rows_of_a_source_without_capture_are_changes_made_here
+            a_plain_copy_into_an_attached_database_travels
+        );
+    };
+    (@module $fixture:path; $module:ident; $($claim:ident)+) => {
+        mod $module {
+            $(
+                #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $claim() {
+                    let fixture = $fixture();
+                    $crate::database::capturing::$module::$claim(&fixture).await;
+                }
+            )+
+        }
+    };
+}

@@ -1,0 +1,135 @@
+//! Purging: tombstones go once every active peer has them, never by age; and whoever is too far behind no longer keeps
+//! them for all others.
+//!
+//! Where the ledger is over its budget (`capture.budget_mib`), the peer that is furthest behind is marked, one at each
+//! sync. Its acknowledgement counts no more, and the next backup to it is a full one, which brings it back. A paused
+//! peer counts no more either: when it is resumed, and a tombstone that it lacks is gone, it gets a full one too.
+
+use branchline_core::id::Generation;
+use branchline_core::knowledge::Knowledge;
+use branchline_core::pack::{Acknowledgement, purgeable};
+use branchline_core::peer::Activity;
+use branchline_core::ports::{Amendment, CaptureState, StateWrite};
+use branchline_core::standing::Acknowledged;
+use branchline_core::version::Dot;
+
+use super::Node;
+use crate::api::v1::Problem;
+
+impl Node {
+    /// Lets go what everybody has, and marks a peer that is past the budget.
+    pub(super) async fn purge(&self) -> Result<(), Problem> {
+        let database = self.database().await?;
+        let Some(captured) = database.capture().look().await? else { return Ok(()) };
+        if captured.tombstones == 0 || captured.own.server != self.settings.server {
+            return Ok(());
+        }
+        let own = applied_knowledge(&captured);
+        let mut peers = self.active_acknowledged().await?;
+        if captured.ledger_bytes > self.settings.ledger_bytes_max
+            && let Some(behind) = furthest_behind(&peers, &own, &captured)
+        {
+            self.mark_past_budget(behind).await?;
+            peers = self.active_acknowledged().await?;
+        }
+        let known_to_all = known_to_all(&peers, &own);
+        if known_to_all.is_empty() {
+            return Ok(());
+        }
+        let purged = database.capture().amend(Amendment::Purge { known_to_all }).await?;
+        tracing::debug!(purged, "tombstones that every peer has are gone");
+        Ok(())
+    }
+
+    /// How far each active peer is; nothing said is nothing known.
+    async fn active_acknowledged(&self) -> Result<Vec<Acknowledged>, Problem> {
+        let mut said = self.memory.all_acknowledged().await?;
+        let peers = self.memory.peers().await?.into_iter().filter(|peer| peer.activity == Activity::Active);
+        let of_peer =
+            |peer: branchline_core::peer::Peer| match said.iter().position(|known| known.peer == peer.id) {
+                Some(place) => said.swap_remove(place),
+                None => Acknowledged::nothing(peer.id),
+            };
+        Ok(peers.map(of_peer).collect())
+    }
+
+    async fn mark_past_budget(&self, behind: branchline_core::id::ServerId) -> Result<(), Problem> {
+        let _turn = self.standing_turn.lock().await;
+        let acknowledged = Acknowledged { past_budget: true, ..self.memory.acknowledged(&behind).await? };
+        tracing::error!(peer = %behind, "the peer is past the disk budget: deletions are kept for it no longer");
+        self.memory.commit(vec![StateWrite::PutAcknowledged(acknowledged)]).await
+    }
+}
+
+/// What is in the tables here: what is held, without rows that could not go in yet.
+fn applied_knowledge(captured: &CaptureState) -> Knowledge {
+    let applied = |(life, known): (&branchline_core::version::Life, Generation)| {
+        let held = captured.held.iter().filter(|row| row.version.dot.life == *life);
+        let least = held.map(|row| row.version.dot.generation).min();
+        let known = match least {
+            None => Some(known),
+            Some(least) => least.value().checked_sub(1).map(|before| known.min(Generation::new(before))),
+        };
+        Some(Dot::new(life.clone(), known?))
+    };
+    let mut knowledge = Knowledge::new();
+    captured.knowledge.iter().filter_map(applied).for_each(|dot| knowledge.add(dot));
+    knowledge
+}
+
+/// What may go. Where everybody is past the budget, nobody is waited for: each gets a full backup.
+fn known_to_all(peers: &[Acknowledged], own: &Knowledge) -> Knowledge {
+    let waited_for = peers.iter().filter(|peer| !peer.past_budget).map(|peer| Acknowledgement {
+        peer: peer.peer.clone(),
+        knowledge: peer.knowledge.clone(),
+        relays: peer.relays,
+    });
+    let waited_for: Vec<Acknowledgement> = waited_for.collect();
+    if waited_for.is_empty() && !peers.is_empty() { own.clone() } else { purgeable(own, &waited_for) }
+}
+
+/// The peer that knows least of this server's changes, of those that are waited for and lack any.
+fn furthest_behind(
+    peers: &[Acknowledged],
+    own: &Knowledge,
+    captured: &CaptureState,
+) -> Option<branchline_core::id::ServerId> {
+    let lacking = peers.iter().filter(|peer| !peer.past_budget && !own.is_within(&peer.knowledge));
+    let least = lacking.min_by_key(|peer| peer.knowledge.generation(&captured.own));
+    least.map(|peer| peer.peer.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use branchline_core::id::Epoch;
+    use branchline_core::version::Life;
+
+    use super::*;
+
+    fn knowledge(known: &[(&str, u64)]) -> Knowledge {
+        let life = |server: &str| Life::new(server.parse().unwrap(), Epoch::new(1));
+        known.iter().map(|(server, generation)| (life(server), Generation::new(*generation))).collect()
+    }
+
+    fn peer(id: &str, known: &[(&str, u64)], past_budget: bool) -> Acknowledged {
+        let nothing = Acknowledged::nothing(id.parse().unwrap());
+        Acknowledged { knowledge: knowledge(known), past_budget, ..nothing }
+    }
+
+    #[test]
+    fn a_peer_past_the_budget_is_waited_for_no_longer() {
+        let own = knowledge(&[("HQ", 9)]);
+        let near = peer("S1", &[("HQ", 8)], false);
+        assert_eq!(
+            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], false)], &own),
+            knowledge(&[("HQ", 1)])
+        );
+        assert_eq!(
+            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], true)], &own),
+            knowledge(&[("HQ", 8)])
+        );
+        assert_eq!(known_to_all(&[near, peer("S2", &[], false)], &own), Knowledge::new());
+        assert_eq!(known_to_all(&[peer("S2", &[], true)], &own), own);
+        assert_eq!(known_to_all(&[], &own), Knowledge::new());
+    }
+}

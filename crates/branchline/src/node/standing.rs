@@ -1,0 +1,72 @@
+//! How far peers are: what this server says of itself to them, and what it makes of what they say.
+//!
+//! The rules are the core's (`standing`); here they are held against the state, one peer at a time under the standing
+//! turn, so that two words of one peer never overwrite each other.
+
+use branchline_core::id::ServerId;
+use branchline_core::peer::Peer;
+use branchline_core::ports::{OutboxEntry, PeerHello, StateWrite};
+use branchline_core::receipt::Receipt;
+use branchline_core::standing::{Acknowledged, ChainEnd, Standing};
+
+use super::Node;
+use crate::api::v1::Problem;
+
+impl Node {
+    /// What this server says of itself to a peer; nothing where changes are not captured.
+    pub(super) async fn standing_for(&self, peer: &Peer) -> Result<Option<Standing>, Problem> {
+        let captured = self.database().await?.capture().look().await?;
+        let captured = captured.filter(|captured| captured.own.server == self.settings.server);
+        Ok(captured.map(|captured| Standing {
+            life: captured.own,
+            knowledge: captured.knowledge,
+            relays: peer.relay,
+        }))
+    }
+
+    /// Takes in what a peer says of itself.
+    pub(super) async fn hear(&self, peer: &ServerId, hello: &PeerHello) -> Result<(), Problem> {
+        let _turn = self.standing_turn.lock().await;
+        let before = self.memory.acknowledged(peer).await?;
+        let mut after = before.clone();
+        after.hear(hello.standing.as_ref(), hello.last_applied);
+        if after == before {
+            return Ok(());
+        }
+        if after.give_all && !before.give_all {
+            tracing::warn!(%peer, "the peer's database has begun a new life; it gets all that it lacks");
+        }
+        self.memory.commit(vec![StateWrite::PutAcknowledged(after)]).await
+    }
+
+    /// What a receipt makes of how far its peer is; nothing where it changes nothing. The caller holds the standing turn.
+    pub(super) async fn acknowledgement(
+        &self,
+        entry: &OutboxEntry,
+        receipt: &Receipt,
+    ) -> Result<Option<Acknowledged>, Problem> {
+        let Some(packed) = entry.packed.as_ref().filter(|_| receipt.is_applied()) else { return Ok(None) };
+        let mut acknowledged = self.memory.acknowledged(&entry.peer).await?;
+        let end = ChainEnd { epoch: packed.epoch, sequence: entry.sequence, metadata: entry.metadata };
+        acknowledged.take_receipt(packed, end, receipt.standing.as_ref());
+        Ok(Some(acknowledged))
+    }
+
+    /// The next backup to that peer is a full one.
+    pub(super) async fn start_chain_anew(&self, peer: &ServerId) -> Result<(), Problem> {
+        let _turn = self.standing_turn.lock().await;
+        let acknowledged = Acknowledged { chain: None, ..self.memory.acknowledged(peer).await? };
+        self.memory.commit(vec![StateWrite::PutAcknowledged(acknowledged)]).await
+    }
+
+    /// Changes how far every peer is.
+    pub(super) async fn change_all_acknowledged(
+        &self,
+        change: impl Fn(&mut Acknowledged) + Send,
+    ) -> Result<(), Problem> {
+        let _turn = self.standing_turn.lock().await;
+        let mut all = self.memory.all_acknowledged().await?;
+        all.iter_mut().for_each(change);
+        self.memory.commit(all.into_iter().map(StateWrite::PutAcknowledged).collect()).await
+    }
+}
