@@ -170,6 +170,17 @@ async fn a_run_without_its_database_is_tried_again_until_it_is_back() {
     assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
 }
 
+/// Every row would be sent in place of what changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_are_not_captured_are_not_sent_by_schedule() {
+    let (mut store, headquarters) = store_and_headquarters(&evenings("incremental")).await;
+    evening_comes(&mut store).await;
+    let failed = ran(&store, "evening", |_| true).await;
+    assert_eq!((failed.outcome.as_str(), failed.code), ("failed", Some(Code::NOT_ATTACHED.to_string())));
+    assert!(entry_of(&store, "evening").await.owed.is_empty());
+    assert_eq!(backups_applied(&headquarters).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduled_comparison_counts_what_differs_and_status_says_so() {
     let (mut store, headquarters) = store_and_headquarters(&evenings("compare")).await;
