@@ -70,6 +70,7 @@ mod tests {
             metadata: Digest::of(b"M"),
             checksum: Digest::of(b"D"),
             record_count: 0,
+            packed: None,
             created_at: at(0),
             state: OutboxState::Waiting,
             attempts: 0,

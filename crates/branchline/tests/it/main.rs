@@ -22,6 +22,8 @@ mod killed;
 mod mirror;
 mod pairing;
 mod resume;
+mod retry;
+mod schedule;
 mod sync;
 mod usb;
 mod world;
