@@ -20,6 +20,8 @@ pub(super) struct TablePlan {
     pub(super) summaries: Vec<ColumnSummary>,
     /// The key's columns, as places in `columns`.
     pub(super) key: Vec<usize>,
+    /// Whether rows carry marks: their versions stand on the stage beside their values.
+    pub(super) marked: bool,
     /// For each of them, the collation under which the target tells keys apart.
     pub(super) key_collations: Vec<Option<String>>,
     /// The declaration has conflict clauses of its own, which must be overruled.
@@ -29,7 +31,7 @@ pub(super) struct TablePlan {
 }
 
 /// One column on its way from the backup into the target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PlannedColumn {
     pub(super) name: ColumnName,
     /// Its place in the target's table.
@@ -49,6 +51,21 @@ impl TablePlan {
         self.columns.iter().position(|column| column.target == target)
     }
 
+    /// A plan for keys alone, of rows that are to be removed.
+    pub(super) fn of_removals(&self, place: usize) -> Self {
+        Self {
+            place,
+            name: self.name.clone(),
+            columns: self.key.iter().map(|&column| self.columns[column].clone()).collect(),
+            summaries: Vec::new(),
+            key: (0..self.key.len()).collect(),
+            marked: true,
+            key_collations: self.key_collations.clone(),
+            overrule_conflicts: self.overrule_conflicts,
+            rows: 0,
+        }
+    }
+
     /// Whether two keys that are the same to the target may still be written differently.
     pub(super) fn key_may_differ(&self, at: usize) -> bool {
         let collation = self.key_collations[at].as_deref();
@@ -57,18 +74,24 @@ impl TablePlan {
     }
 }
 
-/// Fits all tables of the backup.
+/// Fits all tables of the backup, whose rows may carry marks.
 ///
 /// # Errors
 /// The first table that is unknown or excluded here, or whose columns, types or key do not fit.
 pub(super) fn of_tables(
     catalogue: &Catalogue,
     tables: &[TableSummary],
+    marked: bool,
 ) -> Result<Vec<TablePlan>, DatabaseError> {
-    tables.iter().enumerate().map(|(place, summary)| of_table(catalogue, place, summary)).collect()
+    tables.iter().enumerate().map(|(place, summary)| of_table(catalogue, place, summary, marked)).collect()
 }
 
-fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Result<TablePlan, DatabaseError> {
+fn of_table(
+    catalogue: &Catalogue,
+    place: usize,
+    summary: &TableSummary,
+    marked: bool,
+) -> Result<TablePlan, DatabaseError> {
     let unknown = || DatabaseError::TableUnknown { table: summary.name.clone() };
     let table = catalogue.schema.table(&summary.name).ok_or_else(unknown)?;
     if let Some(exclusion) = &table.excluded {
@@ -94,6 +117,7 @@ fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Resu
         columns,
         summaries: summary.columns.clone(),
         key,
+        marked,
         key_collations: form.key_collations.clone(),
         overrule_conflicts: form.has_conflict_clause,
         rows: 0,

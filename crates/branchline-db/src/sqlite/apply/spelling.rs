@@ -25,11 +25,11 @@ use rusqlite::types::ValueRef;
 
 use super::super::affinity::ColumnForm;
 use super::super::error::failed;
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::super::schema::{Catalogue, TableForm};
 use super::super::stored::{Stored, for_compare};
 use super::plan::{PlannedColumn, TablePlan};
-use super::statement::{collate, missing, not_staged, same_key, stage_table, target_table};
+use super::statement::{missing, not_staged, same_key, stage_table, target_table};
 
 /// Gives staged values the spelling of equal ones here; answers whether there were columns to look at.
 pub(super) fn adopt(
@@ -50,6 +50,16 @@ pub(super) fn adopt(
             let Some((parent, form)) = catalogue.find(&key.target) else { continue };
             pointers(&mut functions, plan, key, parent, form)?;
         }
+    }
+    Ok(!functions.known.is_empty())
+}
+
+/// Gives the keys of rows that are to be removed the spelling of equal ones here; answers whether there were columns to
+/// look at.
+pub(super) fn adopt_keys(connection: &Connection, removals: &[TablePlan]) -> Result<bool, DatabaseError> {
+    let mut functions = Functions { connection, known: Vec::new() };
+    for plan in removals.iter().filter(|plan| plan.rows > 0) {
+        keys(&mut functions, plan)?;
     }
     Ok(!functions.known.is_empty())
 }

@@ -4,7 +4,7 @@
 //! `s` the staged one.
 
 use super::super::affinity::Affinity;
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::plan::TablePlan;
 
 /// The table of a plan on the stage.
@@ -22,11 +22,23 @@ pub(super) fn create_stage(plan: &TablePlan) -> String {
     for (place, column) in plan.columns.iter().enumerate() {
         sql.push_str(&format!(", c{place} {}", column.form.affinity.declaration()));
     }
+    if plan.marked {
+        for column in MARK_COLUMNS {
+            sql.push_str(&format!(", {column} INTEGER"));
+        }
+    }
     sql + ")"
 }
 
+/// What stands on the stage after the values of a row that carries a mark: its version (the lives by their places in
+/// the apply's list), and what is done with it (`marks`).
+pub(super) const MARK_COLUMNS: [&str; 6] =
+    ["life", "generation", "time", "was_life", "was_generation", "kind"];
+
 pub(super) fn insert_into_stage(plan: &TablePlan) -> String {
-    let parameters: Vec<_> = (1..=plan.columns.len() + 1).map(|number| format!("?{number}")).collect();
+    let marks = if plan.marked { MARK_COLUMNS.len() } else { 0 };
+    let parameters: Vec<_> =
+        (1..=plan.columns.len() + 1 + marks).map(|number| format!("?{number}")).collect();
     format!("INSERT INTO {} VALUES ({})", stage_table(plan), parameters.join(", "))
 }
 
@@ -36,11 +48,6 @@ pub(super) fn index_stage(plan: &TablePlan) -> String {
     let columns: Vec<_> =
         columns.map(|(column, collation)| format!("c{column}{}", collate(collation.as_deref()))).collect();
     format!("CREATE UNIQUE INDEX branchline_stage.k{place} ON r{place} ({})", columns.join(", "))
-}
-
-/// ` COLLATE "NAME"`, or nothing.
-pub(super) fn collate(collation: Option<&str>) -> String {
-    collation.map(|collation| format!(" COLLATE {}", Ident(collation))).unwrap_or_default()
 }
 
 /// That a row of the target (alias `target`) and a staged one (alias `staged`) have the same key.
@@ -93,7 +100,7 @@ fn written(plan: &TablePlan) -> impl Iterator<Item = usize> {
 /// Texts are compared byte by byte, whatever the column's collation, and values of untyped columns by their storage
 /// class as well: 1 and 1.0 are equal to SQLite and different to the shop. One row-value comparison, because a chain
 /// of ORs ends at a depth of 1,000.
-fn differ(plan: &TablePlan) -> Option<String> {
+pub(super) fn differ(plan: &TablePlan) -> Option<String> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     for place in written(plan) {
         let column = &plan.columns[place];
