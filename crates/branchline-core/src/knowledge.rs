@@ -63,6 +63,29 @@ impl Knowledge {
         self.iter().filter(|(life, _)| keep(life)).map(|(life, held)| (life.clone(), held)).collect()
     }
 
+    /// What is left of it where rows of those versions are held back: of their lives what is before the first of them. It is
+    /// what a server that holds rows may tell its peers that it has.
+    #[must_use]
+    pub fn without<'a>(&self, held_back: impl IntoIterator<Item = &'a Version>) -> Self {
+        let mut rest = self.clone();
+        for version in held_back {
+            for dot in [Some(&version.dot), version.was.as_ref()].into_iter().flatten() {
+                rest.end_before(dot);
+            }
+        }
+        rest
+    }
+
+    fn end_before(&mut self, dot: &Dot) {
+        if !self.has(dot) {
+            return;
+        }
+        match dot.generation.value().checked_sub(1) {
+            Some(before) => self.0.insert(dot.life.clone(), Generation::new(before)),
+            None => self.0.remove(&dot.life),
+        };
+    }
+
     /// Each life with its highest generation, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&Life, Generation)> {
         self.0.iter().map(|(life, generation)| (life, *generation))

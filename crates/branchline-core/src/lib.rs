@@ -10,6 +10,7 @@
 //! | [`version`], [`knowledge`] | who made a row what it is; what a server holds of each other's changes |
 //! | [`standing`], [`lineage`] | how far a peer is; whether the database is the one that it was before |
 //! | [`merge`], [`pack`] | what becomes of an incoming row; which rows a backup brings to a peer |
+//! | [`restore`] | what becomes of a database that was restored from an old copy |
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
 //! | [`scope`] | which rows of a table a peer gets |
@@ -36,6 +37,7 @@ pub mod pairing;
 pub mod peer;
 pub mod ports;
 pub mod receipt;
+pub mod restore;
 pub mod retry;
 pub mod schedule;
 pub mod schema;

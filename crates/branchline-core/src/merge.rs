@@ -2,15 +2,21 @@
 //!
 //! | the row here | incoming version | verdict |
 //! |---|---|---|
-//! | never seen | known | [`Verdict::Old`]: absent here means that it was deleted here |
-//! | never seen | new | [`Verdict::Take`] |
+//! | not here at all | known | [`Verdict::Old`]: it was deleted here |
+//! | not here at all | new | [`Verdict::Take`]; from a sender that is behind [`Verdict::TakeAsOurs`] |
 //! | the same version | the same version | [`Verdict::Same`] |
 //! | other | known | [`Verdict::Old`] |
 //! | known to the sender | new | [`Verdict::Take`]: the sender made its row on top of ours |
+//! | unknown to the sender, equal | new | the later version stays: [`Verdict::Take`], [`Verdict::Same`] |
 //! | unknown to the sender | new | a conflict: the later one wins ([`Verdict::TakeOver`], [`Verdict::Keep`]) |
 //! | both were there before changes were captured | | equal: [`Verdict::Same`]; else [`Verdict::TakeAsOurs`] |
 //!
 //! Clocks only rank the two sides of a conflict. A conflict is recorded with both images, whatever decided it.
+//!
+//! *Behind* is who does not know all deletions whose tombstones the other side has purged. A row that only the one that
+//! is behind has may be concurrent with such a deletion, whose time nobody here can tell any more. It counts as a
+//! change made here and now, so that it outranks the deletion wherever a tombstone is left
+//! (`docs/decisions/0016-what-only-the-one-behind-has-counts-as-new.md`).
 
 use crate::knowledge::Knowledge;
 use crate::version::{ChangeTime, Dot, Life, Version};
@@ -42,10 +48,31 @@ pub struct Pending {
 pub struct Parties {
     /// Our life now.
     pub own: Life,
-    /// All that is held here.
+    /// All that is held here, held rows too.
     pub ours: Knowledge,
-    /// All that the sender held when it sealed the backup.
+    /// All that the sender held when it sealed the backup, its held rows excepted.
     pub theirs: Knowledge,
+    /// Whether the sender may lack a deletion whose tombstone was purged here.
+    pub sender_behind: bool,
+    /// Whether we may lack a deletion whose tombstone the sender purged.
+    pub receiver_behind: bool,
+}
+
+impl Parties {
+    /// Who knew what; `purged_here` and `purged_there` are the joins of the dots of purged tombstones, ours before the
+    /// backup is applied and the sender's when it sealed it.
+    #[must_use]
+    pub fn new(
+        own: Life,
+        ours: Knowledge,
+        theirs: Knowledge,
+        purged_here: &Knowledge,
+        purged_there: &Knowledge,
+    ) -> Self {
+        let sender_behind = !purged_here.is_within(&theirs);
+        let receiver_behind = !purged_there.is_within(&ours);
+        Self { own, ours, theirs, sender_behind, receiver_behind }
+    }
 }
 
 /// What becomes of an incoming row.
@@ -53,7 +80,7 @@ pub struct Parties {
 pub enum Verdict {
     /// It was held here before: nothing is done.
     Old,
-    /// It is here in this very version: nothing is done.
+    /// It is here already, in this very version or in one that outranks it: nothing is done.
     Same,
     /// It goes in, and overrules nothing.
     Take,
@@ -61,8 +88,8 @@ pub enum Verdict {
     TakeOver,
     /// A conflict: ours stays.
     Keep,
-    /// A conflict of two rows that were there before changes were captured: it goes in, and counts as a change made
-    /// here, so that both servers come to the same row.
+    /// It goes in, and counts as a change made here, so that all servers come to the same row. A conflict where a row
+    /// is here: both were there before changes were captured. Where none is here, the sender is behind.
     TakeAsOurs,
 }
 
@@ -73,7 +100,7 @@ impl Verdict {
         matches!(self, Self::Take | Self::TakeOver | Self::TakeAsOurs)
     }
 
-    /// Whether a conflict is recorded.
+    /// Whether a conflict is recorded, where there are two images to record.
     #[must_use]
     pub const fn is_conflict(self) -> bool {
         matches!(self, Self::TakeOver | Self::Keep | Self::TakeAsOurs)
@@ -83,7 +110,8 @@ impl Verdict {
 /// What becomes of a row that a full backup of its table does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Absence {
-    /// The sender held this version and has the row no more: it was deleted there.
+    /// The sender held this version and has the row no more: it was deleted there. Where something else here forbids
+    /// the removal, the row counts as new.
     Remove,
     /// The sender never held it, and may have purged a deletion that is concurrent with it: it is stamped anew, as a
     /// change made here.
@@ -112,9 +140,32 @@ fn standing(local: &LocalRow, base: &Life) -> Standing {
 /// Decides what becomes of a row that comes in with that version. `base` is the life whose base the table here holds.
 #[must_use]
 pub fn decide(incoming: &Version, local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
-    let known = parties.ours.knows(incoming);
+    weigh(incoming, parties.ours.knows(incoming), local, base, parties)
+}
+
+/// Decides what becomes of a held row that is tried again. Our knowledge has counted it since it came, so that it says
+/// nothing about it. `parties` are those of the backup that brought it, with our side as it is now.
+#[must_use]
+pub fn decide_held(held: &Version, local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
+    weigh(held, false, local, base, parties)
+}
+
+/// What comes in for the key of a held row is decided against the held row first, as if that were here. Only what is taken
+/// goes on to the row that is here, and the held row is dropped: it is overruled before it went in.
+#[must_use]
+pub fn decide_beside_held(incoming: &Version, held: &Version, same: bool, parties: &Parties) -> Verdict {
+    if incoming.was.as_ref() == Some(&held.dot) {
+        // The same change under the dot that it has now: whoever gets the held row from us later must know it by that.
+        return Verdict::Take;
+    }
+    let held = LocalRow { present: true, version: Some(held.clone()), pending: None, same };
+    decide(incoming, &held, &parties.own, parties)
+}
+
+fn weigh(incoming: &Version, known: bool, local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
     let mine = match standing(local, base) {
         Standing::NeverSeen if known => return Verdict::Old,
+        Standing::NeverSeen if parties.sender_behind => return Verdict::TakeAsOurs,
         Standing::NeverSeen => return Verdict::Take,
         Standing::Pending(_) if known => return Verdict::Old,
         Standing::Pending(pending) => {
@@ -122,7 +173,7 @@ pub fn decide(incoming: &Version, local: &LocalRow, base: &Life, parties: &Parti
                 return Verdict::Take;
             }
             // What the next pack will stamp it with, as far as ranking goes.
-            Version { dot: Dot::base(parties.own.clone()), time: pending.time, was: None }
+            Version { dot: Dot::base(parties.own.clone()), time: pending.time, was: pending.was }
         }
         Standing::Stamped(mine) if mine.dot == incoming.dot => return Verdict::Same,
         Standing::Stamped(_) if known => return Verdict::Old,
@@ -133,25 +184,29 @@ pub fn decide(incoming: &Version, local: &LocalRow, base: &Life, parties: &Parti
     match (both_of_the_base, local.same) {
         (true, true) => Verdict::Same,
         (true, false) => Verdict::TakeAsOurs,
-        (false, _) if incoming.rank(&mine).is_gt() => Verdict::TakeOver,
-        (false, _) => Verdict::Keep,
+        (false, same) if incoming.rank(&mine).is_gt() => {
+            if same {
+                Verdict::Take
+            } else {
+                Verdict::TakeOver
+            }
+        }
+        (false, true) => Verdict::Same,
+        (false, false) => Verdict::Keep,
     }
 }
 
-/// Decides what becomes of a row here that a full backup of its table does not hold.
+/// Decides what becomes of a row or tombstone here that a full backup of its table does not hold.
 #[must_use]
 pub fn decide_absent(local: &LocalRow, base: &Life, parties: &Parties) -> Absence {
-    match standing(local, base) {
-        Standing::NeverSeen => Absence::Stays,
-        Standing::Pending(pending) => {
-            if pending.was.as_ref().is_some_and(|was| parties.theirs.has(was)) {
-                Absence::Remove
-            } else {
-                Absence::Stays
-            }
-        }
-        Standing::Stamped(mine) if parties.theirs.knows(&mine) => Absence::Remove,
-        Standing::Stamped(mine) if mine.time == ChangeTime::default() => Absence::Stays,
-        Standing::Stamped(_) => Absence::CountsAsNew,
+    let known = match standing(local, base) {
+        Standing::NeverSeen => return Absence::Stays,
+        Standing::Pending(pending) => pending.was.is_some_and(|was| parties.theirs.has(&was)),
+        Standing::Stamped(mine) => parties.theirs.knows(&mine),
+    };
+    match (known, parties.receiver_behind) {
+        (true, _) => Absence::Remove,
+        (false, true) => Absence::CountsAsNew,
+        (false, false) => Absence::Stays,
     }
 }

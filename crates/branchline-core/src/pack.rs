@@ -7,7 +7,7 @@ use crate::day::{BusinessDay, DayTable, DayTotals};
 use crate::id::{Generation, ServerId};
 use crate::knowledge::Knowledge;
 use crate::scope::PeerScope;
-use crate::version::{ChangeTime, Dot, Life, Version};
+use crate::version::{ChangeTime, Life, Version};
 
 /// A position: the moment of a snapshot, as the ledger tells it. All that the snapshot shows is stamped with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +16,12 @@ pub struct Position {
     pub own: Life,
     /// The generation of our newest changes in the snapshot.
     pub generation: Generation,
-    /// All that is held in the snapshot, held rows excepted: what may be claimed.
+    /// All that is held in the snapshot, but for the lives of held rows: of them what is before the first that is held
+    /// ([`Knowledge::without`]).
     pub knowledge: Knowledge,
-    /// All that is held in the snapshot, held rows too: one row that is held keeps no other from being sent on.
-    pub reached: Knowledge,
+    /// Of each life the highest generation that any row in the snapshot has, and at least what `knowledge` says. It is
+    /// more where rows are held, and where rows came in beyond what their backup covered, because its sender held some.
+    pub seen: Knowledge,
     /// The join of the dots of tombstones that were purged.
     pub purged: Knowledge,
     /// The clock: no version in the snapshot is later.
@@ -40,7 +42,12 @@ pub struct PackRequest {
 pub struct Audience {
     /// What it said that it holds.
     pub acknowledged: Knowledge,
-    /// Whether it gets what others made too.
+    /// What was `seen` at the position of the last backup that it acknowledged, since its life and ours began. It has these
+    /// rows, and may not claim more than was covered. With nothing here they are sent each time until what is held
+    /// goes in.
+    pub lent: Knowledge,
+    /// Whether it gets what others made too: because the settings say so, or because we owe it that
+    /// ([`restore`](crate::restore)).
     pub relay: bool,
 }
 
@@ -77,7 +84,8 @@ pub struct PackPlan {
     pub selection: Selection,
     /// What the peer may claim to know once it has applied them.
     pub covers: Knowledge,
-    /// What the peer knows already: rows that it knows by the dot of a life before are left out by this.
+    /// What the backup builds on: what the peer said that it knows. Rows that it knows are left out, so that an increment is
+    /// of use only to one that still holds all of this.
     pub acknowledged: Knowledge,
     /// Which rows the peer gets, where filters keep some back.
     pub scope: Option<ScopedPeer>,
@@ -100,7 +108,8 @@ impl PackPlan {
         self
     }
 
-    /// Whether a row of that version goes into the backup.
+    /// Whether a row of that version goes into the backup. A change that the peer knows by the dot of a life before goes all
+    /// the same: the peer may hold it, and then has to learn of the other dot.
     #[must_use]
     pub fn takes(&self, version: &Version) -> bool {
         match &self.selection {
@@ -108,7 +117,6 @@ impl PackPlan {
             Selection::Above(floors) => {
                 let above = |floor: &Floor| floor.above.is_none_or(|above| version.dot.generation > above);
                 floors.iter().any(|floor| floor.life == version.dot.life && above(floor))
-                    && !version.was.as_ref().is_some_and(|was| self.acknowledged.has(was))
             }
         }
     }
@@ -129,12 +137,17 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
         };
     }
     let own = &position.own.server;
-    let floors = position
-        .reached
-        .iter()
-        .filter(|(life, held)| audience.gets(own, life) && !known.has(&Dot::new((*life).clone(), *held)));
-    let floors =
-        floors.map(|(life, _)| Floor { life: life.clone(), above: known.generation(life) }).collect();
+    let mut seen = position.seen.clone();
+    seen.join(&position.knowledge);
+    let floors = seen.iter().filter(|(life, _)| audience.gets(own, life)).filter_map(|(life, seen)| {
+        let acknowledged = known.generation(life);
+        // Where it may claim no more than it does, it has what was lent to it. Where it may, something went in since
+        // that was held, and nobody knows any more what that was: all of it is sent once more.
+        let claims_all = position.knowledge.generation(life) <= acknowledged;
+        let above = acknowledged.max(audience.lent.generation(life).filter(|_| claims_all));
+        (above < Some(seen)).then(|| Floor { life: life.clone(), above })
+    });
+    let floors = floors.collect();
     PackPlan {
         selection: Selection::Above(floors),
         covers: position.knowledge.only(|life| audience.gets(own, life)),

@@ -75,6 +75,7 @@ mod tests {
             attempts: 0,
             not_before: not_before.map(at),
             last_error: None,
+            packed: None,
         }
     }
 

@@ -143,7 +143,12 @@ impl Acknowledged {
     /// Whom a pack is for. `relay` is what the settings of the peer say.
     #[must_use]
     pub fn audience(&self, relay: bool) -> Audience {
-        Audience { acknowledged: self.knowledge.clone(), relay: relay || self.give_all }
+        Audience {
+            acknowledged: self.knowledge.clone(),
+            relay: relay || self.give_all,
+            // Not kept: rows beyond what is covered are sent again while one of their life is held.
+            lent: Knowledge::new(),
+        }
     }
 
     /// The backup that an increment of that epoch follows; nothing where only a full backup can go.

@@ -9,7 +9,7 @@
 //!
 //! A base row is known to whoever knows its life at all. The time only ranks the two sides of a conflict; that of
 //! base rows is 0, so that any captured change outranks them. Two versions that lie at the same time are ranked by
-//! their lives, so that every server ranks them alike.
+//! the lives in which they were written, so that every server ranks them alike, whichever dot it has a change under.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -105,9 +105,15 @@ impl Version {
         Self { dot: Dot::base(life), time: ChangeTime::from_micros(0), was: None }
     }
 
-    /// Which of two versions wins where neither was made with knowledge of the other: the later one.
+    /// Which of two versions wins where neither was made with knowledge of the other: the later one. One change under
+    /// two dots, before and after a restore, is equal to itself.
     #[must_use]
     pub fn rank(&self, other: &Self) -> Ordering {
-        (self.time, &self.dot.life).cmp(&(other.time, &other.dot.life))
+        (self.time, self.written_in()).cmp(&(other.time, other.written_in()))
+    }
+
+    /// The life in which the change was made, as far as is known.
+    fn written_in(&self) -> &Life {
+        self.was.as_ref().map_or(&self.dot.life, |was| &was.life)
     }
 }

@@ -16,7 +16,7 @@ pub const STATE_VERSION: u32 = MIGRATIONS.len() as u32;
 const APPLICATION_ID: i32 = 0x424c_5354;
 
 /// Entry n brings version n to version n + 1.
-const MIGRATIONS: [&str; 3] = [VERSION_1, ADD_SCHEDULE, ADD_ACKNOWLEDGED];
+const MIGRATIONS: [&str; 3] = [VERSION_1, ADD_SCHEDULE, ADD_CAPTURE];
 
 /// Chains and receipts outlive their peer on purpose: a peer that is paired again goes on in its chain, since
 /// its ledger remembers which places were used.
@@ -122,7 +122,7 @@ CREATE TABLE schedule (
 
 /// What is known of peers and of the database once changes are captured. Unlike its chain, what a peer acknowledged
 /// goes with it: one that is paired again begins with a full backup.
-const ADD_ACKNOWLEDGED: &str = "
+const ADD_CAPTURE: &str = "
 ALTER TABLE peers ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE invitations ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outbox ADD COLUMN packed_epoch INTEGER;

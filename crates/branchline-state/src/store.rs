@@ -117,8 +117,8 @@ fn answer(connection: &Connection, question: &StateRead) -> Result<StateReply, S
         StateRead::Receipts { newest } => StateReply::Receipts(receipts::newest(connection, *newest)?),
         StateRead::Receipt(backup) => StateReply::Receipt(receipts::one(connection, *backup)?),
         StateRead::Chain(peer) => StateReply::Chain(chains::one(connection, peer)?),
+        StateRead::Schedule => StateReply::Schedule(schedule::all(connection)?),
         StateRead::Acknowledged => StateReply::Acknowledged(acknowledged::all(connection)?),
         StateRead::Remembered => StateReply::Remembered(remembered::one(connection)?),
-        StateRead::Schedule => StateReply::Schedule(schedule::all(connection)?),
     })
 }

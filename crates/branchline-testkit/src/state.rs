@@ -63,9 +63,9 @@ macro_rules! state_store_suite {
             an_upload_reads_back_and_is_replaced
             the_newest_receipts_come_first
             a_chain_outlives_its_peer
+            what_is_remembered_of_an_entry_of_the_schedule_reads_back
             how_far_a_peer_is_reads_back_whole_and_goes_with_it
             what_is_remembered_of_the_database_is_replaced
-            what_is_remembered_of_an_entry_of_the_schedule_reads_back
         );
     };
     (@each $fresh:path; $($claim:ident)+) => {

@@ -95,9 +95,9 @@ pub enum StateRead {
     Receipts { newest: u32 },
     Receipt(BackupId),
     Chain(ServerId),
+    Schedule,
     Acknowledged,
     Remembered,
-    Schedule,
 }
 
 /// An answer of the state.
@@ -115,9 +115,9 @@ pub enum StateReply {
     Receipts(Vec<ReceiptRecord>),
     Receipt(Option<ReceiptRecord>),
     Chain(Option<(Sequence, Digest)>),
+    Schedule(Vec<ScheduleRecord>),
     Acknowledged(Vec<Acknowledged>),
     Remembered(Option<Remembered>),
-    Schedule(Vec<ScheduleRecord>),
 }
 
 /// An invitation that was printed here. The secret itself is not kept.

@@ -9,3 +9,4 @@ mod broken;
 mod document;
 mod errors_doc;
 mod golden;
+mod laws;

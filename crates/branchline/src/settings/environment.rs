@@ -62,8 +62,8 @@ fn toml_list(text: &str) -> Option<Vec<String>> {
 }
 
 fn settable() -> impl Iterator<Item = &'static Key> {
-    // Which form the file has, and what stands in sections of one name, only the file can say.
-    KEYS.iter().filter(|key| key.form != Form::Entries && key.path != "config_version")
+    // Which form the file has, and what comes in sections, only the file can say.
+    KEYS.iter().filter(|key| key.path != "config_version" && key.form != Form::Entries)
 }
 
 fn variable_of(key: &Key) -> String {

@@ -74,7 +74,7 @@ fn describe(reader: &Connection, standing: &Standing) -> Result<Position, Databa
     Ok(Position {
         own: standing.own.clone(),
         generation,
-        reached: held_here.clone(),
+        seen: held_here.clone(),
         knowledge: held::without_held(reader, &lives, held_here)?,
         purged: knowledge::read_purged(reader, &lives)?,
         clock: standing.clock.max(stamped.last),

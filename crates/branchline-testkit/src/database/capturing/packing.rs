@@ -2,6 +2,7 @@
 
 use branchline_core::backup::BackupType;
 use branchline_core::id::Generation;
+use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 
@@ -90,7 +91,7 @@ pub async fn a_pack_holds_up_nobody(fixture: &dyn Fixture) {
     let mut changes = worked(store.capture().pack(PackRequest::default()).await);
     let plan = plan_pack(
         changes.position(),
-        &Audience { acknowledged: store.acknowledged(&hq.id), relay: false },
+        &Audience { acknowledged: store.acknowledged(&hq.id), relay: false, lent: Knowledge::new() },
         true,
     );
     worked(changes.open(&table_name("codes"), &plan).await);

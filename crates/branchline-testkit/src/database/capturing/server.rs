@@ -157,7 +157,8 @@ impl TestServer {
     ) -> CarriedBackup {
         let known = self.peers.entry(peer.clone()).or_default();
         known.sequence += 1;
-        let audience = Audience { acknowledged: known.acknowledged.clone(), relay: known.relay };
+        let audience =
+            Audience { acknowledged: known.acknowledged.clone(), relay: known.relay, lent: Knowledge::new() };
         let plan = plan_pack(changes.position(), &audience, full);
         CarriedBackup::read(changes, &plan, &self.id, peer, known.sequence).await
     }

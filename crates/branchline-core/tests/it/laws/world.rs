@@ -1,0 +1,408 @@
+//! A world of servers in virtual time. One seed tells all of it: who there is, who is linked to whom, what happens.
+//!
+//! In random order the shops write, in transactions that may stay open while others pack, the servers pack, send, lose,
+//! repeat and apply backups, receive old files, purge tombstones, cannot apply some rows for a while, join late, and are
+//! restored from old copies. Then everything is delivered, and the world is judged.
+
+use std::rc::Rc;
+
+use branchline_core::id::{Epoch, Generation};
+use branchline_core::knowledge::Knowledge;
+use branchline_core::version::{ChangeTime, Life};
+
+use super::backup::Backup;
+use super::dice::Dice;
+use super::ledger::{Image, KEYS, Ledger, Row, TABLES, table_of, told, told_knowledge};
+use super::record::Record;
+use super::rules::Rules;
+use super::server::{Guard, Open, Pair, Server};
+
+/// How servers are linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The first with each other one, and it relays.
+    Star,
+    /// Each with the next, and all relay.
+    Ring,
+    /// Each with each; some relay.
+    Mesh,
+}
+
+/// What a world is like.
+#[derive(Debug, Clone)]
+pub(super) struct Climate {
+    pub(super) shape: Shape,
+    pub(super) servers: usize,
+    pub(super) guard: Guard,
+    /// All start with the same rows and know it, as after a first full backup.
+    pub(super) in_step: bool,
+    pub(super) late_joiners: bool,
+    pub(super) restores: bool,
+    pub(super) holds: bool,
+    pub(super) transactions: bool,
+    /// The first backup of a pair that starts anew is full.
+    pub(super) anew_by_full: bool,
+    /// Several writes may make the same image.
+    pub(super) equal_images: bool,
+    pub(super) steps: usize,
+}
+
+impl Climate {
+    fn roll(dice: &mut Dice) -> Self {
+        Self {
+            shape: *dice.pick(&[Shape::Star, Shape::Ring, Shape::Mesh]),
+            servers: 2 + dice.below(4),
+            guard: if dice.permille(700) { Guard::Chain } else { Guard::BuildsOn },
+            in_step: dice.permille(300),
+            late_joiners: dice.permille(400),
+            restores: dice.permille(500),
+            holds: dice.permille(400),
+            transactions: dice.permille(400),
+            anew_by_full: dice.permille(300),
+            equal_images: dice.permille(200),
+            steps: 20 + dice.below(130),
+        }
+    }
+
+    fn relays(&self, server: usize, dice: &mut Dice) -> bool {
+        match self.shape {
+            Shape::Star => server == 0,
+            Shape::Ring => true,
+            Shape::Mesh => dice.permille(500),
+        }
+    }
+
+    /// The pairs of servers that are linked, once both are there.
+    fn links(&self) -> Vec<(usize, usize)> {
+        let n = self.servers;
+        let mut links: Vec<(usize, usize)> = match self.shape {
+            Shape::Star => (1..n).map(|leaf| (0, leaf)).collect(),
+            Shape::Ring => (0..n).map(|one| (one, (one + 1) % n)).collect(),
+            Shape::Mesh => (0..n).flat_map(|one| (one + 1..n).map(move |other| (one, other))).collect(),
+        };
+        links.iter_mut().for_each(|link| *link = (link.0.min(link.1), link.0.max(link.1)));
+        links.sort_unstable();
+        links.dedup();
+        links
+    }
+}
+
+/// The world.
+pub(super) struct World {
+    pub(super) rules: Rules,
+    pub(super) climate: Climate,
+    pub(super) servers: Vec<Server>,
+    pub(super) record: Record,
+    dice: Dice,
+    now: u64,
+    links: Vec<(usize, usize)>,
+    joined: Vec<bool>,
+    files: Vec<Rc<Backup>>,
+    copies: Vec<(usize, Ledger)>,
+}
+
+impl World {
+    /// The world of a seed, before anything has happened.
+    pub(super) fn new(seed: u64, rules: Rules) -> Self {
+        let mut dice = Dice::new(seed);
+        let climate = Climate::roll(&mut dice);
+        let mut world = Self {
+            rules,
+            links: climate.links(),
+            joined: vec![false; climate.servers],
+            servers: Vec::new(),
+            record: Record::default(),
+            now: 1000,
+            files: Vec::new(),
+            copies: Vec::new(),
+            climate,
+            dice,
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        let common: [Option<Image>; KEYS] = std::array::from_fn(|key| self.base_image(key));
+        for index in 0..self.climate.servers {
+            let own = Life::new(format!("S{index}").parse().unwrap(), Epoch::new(1));
+            let name = own.server.clone();
+            let rows = std::array::from_fn(|key| {
+                let image = if self.climate.in_step { common[key] } else { self.own_base(key, common[key]) };
+                Row { image, ..Row::default() }
+            });
+            let mut ledger = Ledger::new(own, rows);
+            if self.climate.in_step {
+                let zero = Life::new("ZERO".parse().unwrap(), Epoch::new(1));
+                ledger.bases = [zero.clone(), zero.clone()];
+                ledger.knowledge.add(branchline_core::version::Dot::base(zero));
+            }
+            let relay = self.climate.relays(index, &mut self.dice);
+            let skew = *self.dice.pick(&[0, 0, 5, -5, 400]);
+            self.servers.push(Server::new(index, name, relay, skew, ledger));
+        }
+        for index in 0..self.climate.servers {
+            let late = self.climate.late_joiners && !self.climate.in_step && index > 0;
+            if !(late && self.dice.permille(400)) {
+                self.join(index);
+            }
+        }
+    }
+
+    fn base_image(&mut self, key: usize) -> Option<Image> {
+        if self.dice.permille(400) {
+            return None;
+        }
+        self.image(key, true)
+    }
+
+    /// What a server holds of a key before it meets anybody: nothing, what others hold too, or something else.
+    fn own_base(&mut self, key: usize, common: Option<Image>) -> Option<Image> {
+        match self.dice.below(4) {
+            0 => self.base_image(key),
+            1 => None,
+            _ => common,
+        }
+    }
+
+    /// An image that somebody writes; nothing where there were too many.
+    fn image(&mut self, key: usize, live: bool) -> Option<Image> {
+        let next = u16::try_from(self.record.writes.len()).ok()?;
+        let value = if self.climate.equal_images { next % 2 } else { next };
+        let value = live.then_some(value);
+        Some(Image { mark: self.record.write(key, value)?, value })
+    }
+
+    /// A server meets those that it is linked with and that are there.
+    fn join(&mut self, index: usize) {
+        self.joined[index] = true;
+        for (one, other) in self.links.clone() {
+            if (one == index || other == index) && self.joined[one] && self.joined[other] {
+                self.pair(one, other);
+                self.pair(other, one);
+            }
+        }
+    }
+
+    fn pair(&mut self, server: usize, peer: usize) {
+        let mut acknowledged = Knowledge::new();
+        if self.climate.in_step {
+            let zero = &self.servers[peer].ledger.bases[0];
+            acknowledged = [(zero.clone(), Generation::new(0))].into_iter().collect();
+        }
+        let met = (self.servers[server].epoch, self.servers[peer].epoch);
+        let pair = Pair {
+            acknowledged,
+            lent: Knowledge::new(),
+            owed: Knowledge::new(),
+            awaited: Knowledge::new(),
+            sealed: None,
+            met,
+            sequence: 0,
+            starts_full: false,
+        };
+        self.servers[server].pairs.insert(peer, pair);
+    }
+
+    /// Both directions of each link that is there.
+    pub(super) fn directed(&self) -> Vec<(usize, usize)> {
+        let there = self.links.iter().filter(|(one, other)| self.joined[*one] && self.joined[*other]);
+        there.flat_map(|(one, other)| [(*one, *other), (*other, *one)]).collect()
+    }
+
+    /// Everything that happens until all is delivered.
+    pub(super) fn live(&mut self) {
+        for _ in 0..self.climate.steps {
+            self.now += u64::try_from(self.dice.below(4)).unwrap();
+            self.step();
+        }
+        for index in 0..self.climate.servers {
+            if !self.joined[index] {
+                self.join(index);
+            }
+            while !self.servers[index].open.is_empty() {
+                self.commit(index);
+            }
+            self.servers[index].obstacles = [false; KEYS];
+        }
+    }
+
+    fn step(&mut self) {
+        let server = self.dice.below(self.climate.servers);
+        match self.dice.below(1000) {
+            0..380 => self.write(server),
+            380..780 => self.exchange_some(),
+            780..850 => self.purge(server),
+            850..880 => self.bring_old_file(),
+            880..910 if self.climate.transactions => self.begin(server),
+            910..940 if self.climate.transactions => self.commit(server),
+            940..955 if self.climate.holds => {
+                let key = self.dice.below(KEYS);
+                let obstacle = &mut self.servers[server].obstacles[key];
+                *obstacle = !*obstacle;
+            }
+            955..960 if !self.joined[server] => self.join(server),
+            960..980 => self.copies.push((server, self.servers[server].ledger.clone())),
+            980..1000 if self.climate.restores && !self.copies.is_empty() => {
+                let copy = self.dice.below(self.copies.len());
+                self.restore(copy);
+            }
+            _ => self.exchange_some(),
+        }
+    }
+
+    fn write(&mut self, server: usize) {
+        let key = self.dice.below(KEYS);
+        if self.servers[server].is_locked(key) {
+            return;
+        }
+        let Some((image, time)) = self.change(server, key) else { return };
+        self.make_visible(server, key, image, time);
+    }
+
+    /// A change that a shop makes, and its time.
+    fn change(&mut self, server: usize, key: usize) -> Option<(Image, ChangeTime)> {
+        let is_live = |row: &Row| row.image.is_some_and(|image| image.value.is_some());
+        let deletes = is_live(&self.servers[server].ledger.rows[key]) && self.dice.permille(500);
+        let image = self.image(key, !deletes)?;
+        let server = &self.servers[server];
+        Some((image, server.ledger.time(server.wall(self.now))))
+    }
+
+    pub(super) fn make_visible(&mut self, server: usize, key: usize, image: Image, time: ChangeTime) {
+        let ledger = &mut self.servers[server].ledger;
+        let before = ledger.rows[key].image.map(|image| image.mark).or(ledger.gone[key]);
+        before.into_iter().for_each(|before| self.record.overrule(before, image.mark));
+        ledger.write(key, image, time);
+        self.record.tell(key, || format!("{} writes {} @{}", ledger.own, image.told(), time.micros()));
+    }
+
+    fn begin(&mut self, server: usize) {
+        let mut changes: Vec<(usize, Image, ChangeTime)> = Vec::new();
+        for _ in 0..1 + self.dice.below(2) {
+            let key = self.dice.below(KEYS);
+            let taken = changes.iter().any(|(locked, ..)| *locked == key);
+            if !taken && !self.servers[server].is_locked(key) {
+                let change = self.change(server, key);
+                changes.extend(change.map(|(image, time)| (key, image, time)));
+            }
+        }
+        self.servers[server].open.push(Open { changes });
+    }
+
+    fn commit(&mut self, server: usize) {
+        let open = &mut self.servers[server].open;
+        if open.is_empty() {
+            return;
+        }
+        let which = self.dice.below(open.len());
+        for (key, image, time) in open.remove(which).changes {
+            self.make_visible(server, key, image, time);
+        }
+    }
+
+    fn exchange_some(&mut self) {
+        let directed = self.directed();
+        if directed.is_empty() {
+            return;
+        }
+        let (from, to) = *self.dice.pick(&directed);
+        let wanted_full = self.dice.permille(30);
+        let lost = self.dice.permille(300);
+        let receipt_lost = self.dice.permille(300);
+        self.exchange(from, to, wanted_full, lost, receipt_lost);
+    }
+
+    /// One server sends to another what it lacks. Gives whether it was applied.
+    pub(super) fn exchange(
+        &mut self,
+        from: usize,
+        to: usize,
+        wanted_full: bool,
+        lost: bool,
+        receipt_lost: bool,
+    ) -> Rc<Backup> {
+        self.meet(from, to);
+        let backup = self.servers[from].pack(to, wanted_full, self.rules);
+        self.files.push(Rc::clone(&backup));
+        for sent in &backup.rows {
+            self.record.tell(sent.key, || {
+                let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
+                let known =
+                    [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
+                format!(
+                    "{way}, lost {lost}/{receipt_lost}: {} {}; above, covers, knowledge, purged {known:?}",
+                    sent.image.told(),
+                    told(&sent.version),
+                )
+            });
+        }
+        if !lost {
+            let receipt = self.deliver(&backup);
+            if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
+                self.servers[from].acknowledge(&backup, &receipt);
+            }
+        }
+        backup
+    }
+
+    pub(super) fn meet(&mut self, one: usize, other: usize) {
+        for (server, peer) in [(one, other), (other, one)] {
+            let [server, peer] = self.servers.get_disjoint_mut([server, peer]).unwrap();
+            server.meet(peer, self.climate.anew_by_full, self.rules);
+        }
+    }
+
+    fn deliver(&mut self, backup: &Backup) -> Option<Rc<Knowledge>> {
+        let guard = self.climate.guard;
+        self.servers[backup.target].receive(backup, guard, self.now, self.rules, &mut self.record)
+    }
+
+    fn bring_old_file(&mut self) {
+        if !self.files.is_empty() {
+            let file = Rc::clone(self.dice.pick(&self.files));
+            self.deliver(&file);
+        }
+    }
+
+    pub(super) fn bring_file(&mut self, number: usize) {
+        let file = Rc::clone(&self.files[number]);
+        self.deliver(&file);
+    }
+
+    pub(super) fn purge(&mut self, server: usize) {
+        let relays: Vec<bool> = self.servers.iter().map(|server| server.relay).collect();
+        self.servers[server].purge(&relays, self.rules, &mut self.record);
+    }
+
+    pub(super) fn copy(&mut self, server: usize) {
+        self.copies.push((server, self.servers[server].ledger.clone()));
+    }
+
+    pub(super) fn restore(&mut self, copy: usize) {
+        let (server, ledger) = &self.copies[copy];
+        self.record.tally.restored += 1;
+        for key in 0..KEYS {
+            self.record.tell(key, || {
+                let before = &self.servers[*server].ledger;
+                let known = [&before.knowledge, &ledger.knowledge].map(told_knowledge);
+                let rows = [&before.rows[key], &ledger.rows[key]].map(Row::told);
+                format!("S{server} is restored: {rows:?}, {known:?}")
+            });
+        }
+        self.servers[*server].restore(ledger, self.rules);
+    }
+
+    /// Whether a table of a server has rows: used by nobody but the judge.
+    pub(super) fn tables() -> impl Iterator<Item = usize> {
+        (0..TABLES).filter(|table| (0..KEYS).any(|key| table_of(key) == *table))
+    }
+
+    pub(super) fn chance(&mut self, permille: usize) -> bool {
+        self.dice.permille(permille)
+    }
+
+    pub(super) fn some_server(&mut self) -> usize {
+        self.dice.below(self.climate.servers)
+    }
+}
