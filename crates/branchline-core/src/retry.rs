@@ -76,7 +76,6 @@ mod tests {
             attempts: 0,
             not_before: not_before.map(at),
             last_error: None,
-            packed: None,
         }
     }
 

@@ -145,8 +145,6 @@ impl Node {
     }
 
     async fn greet(&self, peer: Peer, with_schema: bool) -> Result<Target, Problem> {
-        let outbox = self.memory.outbox_of(&peer.id).await?;
-        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let link = self.link(&peer)?;
         let watch = Stopwatch::start();
         let hello = link.hello().await;
@@ -154,6 +152,9 @@ impl Node {
             warn_of_skew(&peer.id, hello.time);
             self.hear(&peer.id, hello).await?;
         }
+        // After the hello: it may tell that what waits is of no use any more.
+        let outbox = self.memory.outbox_of(&peer.id).await?;
+        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let hello = hello.map(|hello| Greeted::of(hello, with_schema));
         let stages = vec![stage("hello", watch.millis())];
         Ok(Target { peer, link, hello, resumed, verdict: None, stages, data_bytes: 0 })
