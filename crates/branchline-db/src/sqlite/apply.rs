@@ -38,6 +38,7 @@ mod stage;
 mod staging;
 mod statement;
 mod unique_swap;
+mod variants;
 mod versions;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use branchline_core::backup::BackupType;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{
     ApplyRequest, DatabaseError, ForeignKeyCheck, HeldReport, MergeReport, OnError, TableMerge,
@@ -18,6 +19,7 @@ use super::super::schema::{self, Catalogue};
 use super::holds::{Cause, Fault, Staged};
 use super::plan::TablePlan;
 use super::retry::{Retried, Stage};
+use super::spelling::Search;
 use super::unique_swap::Leaving;
 use super::versions::Versioned;
 use super::{
@@ -45,8 +47,13 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     }
     ledger::applied::check_place(connection, request)?;
     let of_the_backup = plans.len();
-    let has_forms = spelling::adopt(connection, catalogue, plans)?;
-    if spelling::adopt_keys(connection, removals)? || has_forms {
+    let search = if request.context.is_some() && request.backup_type != BackupType::Full {
+        Search::Variants
+    } else {
+        Search::AllRows
+    };
+    let has_forms = spelling::adopt(connection, catalogue, plans, search)?;
+    if spelling::adopt_keys(connection, removals, search)? || has_forms {
         stages.end("compare");
     }
     let mut tables = vec![TableMerge::default(); of_the_backup];
@@ -58,8 +65,8 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         let mut stage = Stage { connection, catalogue, plans, removals, lives };
         stage.restage(versioned, &mut retried)?;
         versioned.number_lives(lives)?;
-        spelling::adopt(connection, catalogue, &plans[of_the_backup..])?;
-        spelling::adopt_keys(connection, &removals[of_the_backup..])?;
+        spelling::adopt(connection, catalogue, &plans[of_the_backup..], Search::Variants)?;
+        spelling::adopt_keys(connection, &removals[of_the_backup..], Search::Variants)?;
         tables.resize(plans.len(), TableMerge::default());
     }
     let mut merge = Merge { connection, request, catalogue, versioned: versioned.as_ref(), stages };
