@@ -240,7 +240,7 @@ pub(in super::super) fn without_held(
     while let Some(row) = rows.next().map_err(failed)? {
         versions.extend(lives.version(row, 0)?);
     }
-    Ok(knowledge.without(&versions))
+    Ok(knowledge.without(versions.iter().flat_map(Version::dots)))
 }
 
 /// Forgets what is held of a table.
