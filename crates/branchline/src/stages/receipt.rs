@@ -8,7 +8,7 @@ use branchline_core::code::{Code, Explain};
 use branchline_core::id::{Epoch, ServerId};
 use branchline_core::ports::{ForeignKeyCheck, MergeReport, ReceiptRecord, Signer, SignerError};
 use branchline_core::receipt::v1::seal_receipt;
-use branchline_core::receipt::{Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
+use branchline_core::receipt::{DayReceipt, Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
 use branchline_core::standing::Standing;
 use branchline_core::version::Life;
 use jiff::Timestamp;
@@ -95,6 +95,7 @@ impl Maker<'_> {
         receipt.warnings = warnings(&totals, report.released);
         receipt.held.clone_from(&report.held);
         receipt.released = report.released;
+        receipt.day = metadata.day.as_ref().map(|close| DayReceipt::of(close, &report.day));
         receipt.standing = report.knowledge.as_ref().map(|knowledge| Standing {
             life: Life::new(self.server.clone(), self.epoch),
             knowledge: knowledge.clone(),
@@ -144,6 +145,7 @@ impl Maker<'_> {
             tables: Vec::new(),
             held: Vec::new(),
             released: 0,
+            day: None,
             standing: None,
             foreign_keys: String::new(),
             locked_for: Duration::ZERO,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::capture::{AcknowledgedAnswer, AttachAnswer, CaptureAnswer, HeldAnswer};
+use super::days::DaysAnswer;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub enum Answer {
     Tables(TablesAnswer),
     Attach(AttachAnswer),
     Held(HeldAnswer),
+    Days(DaysAnswer),
     Sync(SyncAnswer),
     Status(Box<StatusAnswer>),
     Backups(BackupsAnswer),
