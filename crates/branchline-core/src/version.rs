@@ -86,6 +86,23 @@ impl ChangeTime {
     }
 }
 
+/// The time of a change that was logged at that wall time: later than the version that it follows. Where the row has no
+/// version it may follow a deletion whose tombstone is gone; none of these is later than `forgotten`. A change that a pack
+/// of the life before has carried (`was`) keeps the time that it had there.
+#[must_use]
+pub fn stamp_time(
+    logged: ChangeTime,
+    was: Option<&Dot>,
+    follows: Option<&Version>,
+    forgotten: ChangeTime,
+) -> ChangeTime {
+    match (follows, was) {
+        (Some(version), _) => logged.max(version.time.next()),
+        (None, None) => logged.max(forgotten.next()),
+        (None, Some(_)) => logged,
+    }
+}
+
 /// Who made a row what it is, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {

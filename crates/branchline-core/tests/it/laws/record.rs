@@ -48,6 +48,8 @@ pub(super) struct Tally {
     pub(super) purged: u64,
     pub(super) fulls: u64,
     pub(super) refused: u64,
+    /// Rows of which a full backup said nothing, because its sender held another version.
+    pub(super) unsaid: u64,
 }
 
 impl Tally {
@@ -65,6 +67,7 @@ impl Tally {
         self.purged += other.purged;
         self.fulls += other.fulls;
         self.refused += other.refused;
+        self.unsaid += other.unsaid;
     }
 }
 
@@ -86,6 +89,13 @@ impl Record {
     pub(super) fn tell(&mut self, key: usize, line: impl FnOnce() -> String) {
         if let Some((_, story)) = self.story.as_mut().filter(|(wanted, _)| *wanted == key) {
             story.push(line());
+        }
+    }
+
+    /// Tells what happened to all keys.
+    pub(super) fn tell_all(&mut self, line: impl FnOnce(usize) -> String) {
+        if let Some((key, story)) = &mut self.story {
+            story.push(line(*key));
         }
     }
 
