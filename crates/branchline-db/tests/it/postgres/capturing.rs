@@ -166,7 +166,9 @@ async fn rows_of_tables_that_inherit_are_noted_where_they_are() {
 async fn a_role_of_the_shop_without_rights_on_the_ledger_writes_and_makes_partitions() {
     let mut database = TestDatabase::with("").await;
     let (shop, url) = database.role().await;
-    database.execute(&format!("GRANT CREATE ON SCHEMA public TO {shop}; SET ROLE {shop}; {PARTITIONED}")).await;
+    database
+        .execute(&format!("GRANT CREATE ON SCHEMA public TO {shop}; SET ROLE {shop}; {PARTITIONED}"))
+        .await;
     let (port, _) = attach(&database).await;
     let session = client(&url).await;
     session
@@ -211,7 +213,11 @@ async fn a_missing_right_is_named_for_all_tables_at_once() {
     // A partition that holds no rows itself has triggers as well.
     database.execute(&format!("{grant}; GRANT TRIGGER ON sale_2 TO {role}")).await;
     assert_eq!(worked(port.capture().attach(request()).await).captured, 3);
-    database.execute("INSERT INTO base VALUES (1, 1); INSERT INTO sale VALUES (1, '2026-01-01', 1); TRUNCATE sale_1").await;
+    database
+        .execute(
+            "INSERT INTO base VALUES (1, 1); INSERT INTO sale VALUES (1, '2026-01-01', 1); TRUNCATE sale_1",
+        )
+        .await;
     assert_eq!(changes(&*port).await["base"].len(), 1);
     // A table that comes without the right is not captured, and holds up nothing.
     database.execute("CREATE TABLE later (id int PRIMARY KEY); INSERT INTO base VALUES (2, 2)").await;
@@ -276,7 +282,7 @@ async fn keys_are_one_text_however_a_session_writes_them() {
     );
     let found = changes(&*port).await;
     assert_eq!(found["n"], [r#"{"id":"1.00","v":2}"#]);
-    assert_eq!(found["f"], [r#"{"id":0,"v":3}"#, r#"{"id":0.1,"v":2}"#]);
+    assert_eq!(found["f"], [r#"{"id":0.0,"v":3}"#, r#"{"id":0.1,"v":2}"#]);
     assert!(found.values().flatten().all(|line| !line.contains("$deleted")), "{found:?}");
     assert_eq!(found.values().map(Vec::len).sum::<usize>(), 10);
     database
@@ -313,7 +319,8 @@ async fn a_key_that_is_too_long_makes_a_compare_due() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_in_use_makes_attach_busy_and_a_second_one_goes_on() {
-    let database = TestDatabase::with("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)").await;
+    let database =
+        TestDatabase::with("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE b (id int PRIMARY KEY)").await;
     database.execute(&format!("ALTER DATABASE {} SET deadlock_timeout = '20ms'", database.name)).await;
     let till = client(&database.url()).await;
     till.batch_execute("BEGIN; INSERT INTO b VALUES (1)").await.unwrap();
@@ -323,7 +330,10 @@ async fn a_table_in_use_makes_attach_busy_and_a_second_one_goes_on() {
     till.batch_execute("COMMIT").await.unwrap();
     let report = worked(port.capture().attach(request()).await);
     assert_eq!((report.captured, report.added), (2, vec![table_name("b")]));
-    assert_eq!(worked(port.capture().attach(request()).await), AttachReport { captured: 2, ..AttachReport::default() });
+    assert_eq!(
+        worked(port.capture().attach(request()).await),
+        AttachReport { captured: 2, ..AttachReport::default() }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -341,7 +351,10 @@ async fn triggers_that_were_switched_off_or_taken_off_are_mended() {
         assert!(state(&*port).await.tables[&table_name("t")], "{damage}");
         database.execute("INSERT INTO t VALUES (1, 1); UPDATE t SET w = 2; TRUNCATE t").await;
         let found = changes(&*port).await;
-        assert!(found["t"].contains(&r#"{"$deleted":true,"id":1}"#.to_owned()) || found["t"].len() == 2, "{found:?}");
+        assert!(
+            found["t"].contains(&r#"{"$deleted":true,"id":1}"#.to_owned()) || found["t"].len() == 2,
+            "{found:?}"
+        );
     }
 }
 
