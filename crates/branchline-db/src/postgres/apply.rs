@@ -5,12 +5,19 @@
 //! 2. [`stage`] copies rows into temporary tables, which lock nothing of the shop. A large table that is empty
 //!    here and whose owner we are is filled directly ([`bulk`]).
 //!    Two rows of one key, and values that PostgreSQL would round ([`native`]), are refused once all is staged.
-//! 3. [`fit`] holds the tables' definitions, which must still be those of the beginning. [`merge`] updates what differs and inserts what is missing, one statement for each group of tables that
-//!    reach each other by foreign keys, so that even keys that cannot be deferred are checked when all is there.
+//! 3. Where versions decide, the apply waits for its turn ([`crate::postgres::ledger::hold`]) and reads how we stand to the
+//!    backup ([`standing`]).
+//! 4. [`fit`] holds the tables' definitions, which must still be those of the beginning. A [`pass`] brings the rows in:
+//!    what is known here of each row is gathered ([`facts`], [`absence`]), the core decides ([`verdicts`]), conflicts are
+//!    recorded ([`conflicts`]), what cannot go in is held ([`holds`]). [`merge`] updates what differs and inserts what is
+//!    missing, one statement for each group of tables that reach each other by foreign keys, so that even keys that
+//!    cannot be deferred are checked when all is there; [`deletions`] go last, children first.
 //!    A row that a trigger of the shop dropped or re-keyed is refused ([`triggers`]).
 //!    Unique values that change hands are parked first ([`unique_swap`]); a mirror removes last ([`mirror`]).
-//! 4. Sequences are advanced ([`sequences`]), every deferred constraint is checked, the ledger's row is written,
-//!    and all of it commits or nothing does. Only a sequence that was advanced stays so.
+//!    Rows that were held before are tried again ([`releases`]).
+//! 5. Every deferred constraint is checked, versions and knowledge are written ([`versions`]), sequences are advanced
+//!    ([`sequences`]), the ledger's row is written, and all of it commits or nothing does. Only a sequence that was
+//!    advanced stays so.
 //!
 //! Locks are taken by table name and, of rows, in key order; `lock_timeout` is below `deadlock_timeout`, so that
 //! this session gives way to the shop's. A merge that lost a lock is tried again from its staged rows, three
@@ -19,6 +26,7 @@
 mod absence;
 mod bulk;
 mod cascades;
+mod column;
 mod conflicts;
 mod deletions;
 mod facts;

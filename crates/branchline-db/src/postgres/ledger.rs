@@ -35,7 +35,7 @@ use branchline_core::id::{Epoch, Generation};
 use branchline_core::ports::{DatabaseError, Ledger};
 use tokio_postgres::Row;
 
-use super::ident::Ident;
+use super::ident::{Ident, literal};
 use super::session::Session;
 
 /// The schema's name.
@@ -173,7 +173,7 @@ const META: &str = "SELECT database_id::text, epoch, generation FROM branchline.
 
 /// Makes the ledger where it is missing or older than this program.
 pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
-    let state = session.row(STATE, &[&SCHEMA]).await?;
+    let state = session.row_kept(STATE, &[&SCHEMA]).await?;
     let (schema, usable, tables, readable, may_create): (bool, bool, bool, bool, bool) =
         (state.get(0), state.get(1), state.get(2), state.get(3), state.get(4));
     let role = Ident::new(&session.names().role);
@@ -206,7 +206,7 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
 }
 
 async fn version(session: &Session) -> Result<usize, DatabaseError> {
-    let version: i32 = session.row(VERSION, &[]).await?.get(0);
+    let version: i32 = session.row_kept(VERSION, &[]).await?.get(0);
     let known = usize::try_from(version).unwrap_or(usize::MAX);
     if known > MIGRATIONS.len() {
         let engine = "branchline's ledger of version".to_owned();
@@ -218,7 +218,7 @@ async fn version(session: &Session) -> Result<usize, DatabaseError> {
 async fn migrate(session: &Session) -> Result<(), DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     session.rows("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let state = session.row(STATE, &[&SCHEMA]).await?;
+    let state = session.row_kept(STATE, &[&SCHEMA]).await?;
     let (schema, tables): (bool, bool) = (state.get(0), state.get(2));
     // Even where the schema exists, CREATE SCHEMA asks for a right on the whole database.
     if !schema {
@@ -235,28 +235,32 @@ async fn migrate(session: &Session) -> Result<(), DatabaseError> {
 
 /// Takes the ledger lock, until the transaction ends. Nothing of the shop's may be locked yet.
 pub(crate) async fn hold(session: &Session) -> Result<(), DatabaseError> {
-    let patient = "SELECT set_config('lock_timeout', $1, true)";
-    let usual: String = session.row("SELECT current_setting('lock_timeout')", &[]).await?.get(0);
-    session.rows(patient, &[&TURN_TIMEOUT]).await?;
-    session.rows("SELECT pg_advisory_xact_lock($1)", &[&TURN]).await?;
-    session.rows(patient, &[&usual]).await.map(drop)
+    // One round trip: mostly the turn is ours at once.
+    let usual: String = session.row_kept("SELECT current_setting('lock_timeout')", &[]).await?.get(0);
+    session
+        .run(&format!(
+            "SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({TURN}); SET LOCAL lock_timeout = {}",
+            literal(TURN_TIMEOUT),
+            literal(&usual),
+        ))
+        .await
 }
 
 /// Takes the ledger lock of the session, until [`let_go`]; for a transaction whose snapshot must not begin before.
 pub(crate) async fn hold_for_session(session: &Session) -> Result<(), DatabaseError> {
-    session.rows("SELECT set_config('lock_timeout', $1, false)", &[&TURN_TIMEOUT]).await?;
-    session.rows("SELECT pg_advisory_lock($1)", &[&TURN]).await?;
+    let patient = format!("SET lock_timeout = {}; SELECT pg_advisory_lock({TURN})", literal(TURN_TIMEOUT));
+    session.run(&patient).await?;
     session.yield_to_others().await
 }
 
 /// Lets go of the ledger lock of the session.
 pub(crate) async fn let_go(session: &Session) -> Result<(), DatabaseError> {
-    session.rows("SELECT pg_advisory_unlock($1)", &[&TURN]).await.map(drop)
+    session.run(&format!("SELECT pg_advisory_unlock({TURN})")).await
 }
 
 /// What it says of the database's life.
 pub(crate) async fn read(session: &Session) -> Result<Ledger, DatabaseError> {
-    let row = session.row(META, &[]).await?;
+    let row = session.row_kept(META, &[]).await?;
     Ok(Ledger {
         database_id: row.get(0),
         epoch: Epoch::new(unsigned(&row, 1)),

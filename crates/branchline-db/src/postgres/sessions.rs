@@ -41,7 +41,7 @@ pub(crate) struct Fingerprint(String);
 impl Fingerprint {
     /// Of the catalogue as the session sees it now.
     pub(crate) async fn read(session: &Session) -> Result<Self, DatabaseError> {
-        Ok(Self(session.row(FINGERPRINT, &[]).await?.get(0)))
+        Ok(Self(session.row_kept(FINGERPRINT, &[]).await?.get(0)))
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn list_removals(
         return Ok(());
     }
     let (mut classes, mut verdicts) = (Vec::new(), Vec::new());
-    for row in session.rows(CLASSES, &[]).await? {
+    for row in session.rows_kept(CLASSES, &[]).await? {
         let is_there: bool = row.get(2);
         verdicts.push(match decide_class(&row, standing)? {
             Absence::Remove => REMOVED,
@@ -73,7 +73,7 @@ pub(crate) async fn list_removals(
     if verdicts.iter().all(|verdict| *verdict == STAYS) {
         return session.run("TRUNCATE pg_temp.branchline_absent").await;
     }
-    session.rows(SET, &[&classes, &verdicts]).await?;
+    session.rows_kept(SET, &[&classes, &verdicts]).await?;
     let removed = "pg_temp.branchline_absent AS a JOIN pg_temp.branchline_absence AS d ON d.class = a.class AND d.verdict IN (0, 3)";
     let (mut lock, mut gone) = (String::new(), String::new());
     for subject in whole {
@@ -114,7 +114,7 @@ pub(crate) fn keep(subject: &Subject<'_>, gone: &str) -> String {
 /// Writes the ledger for what was decided.
 pub(crate) async fn write(session: &Session, clock: i64) -> Result<(), DatabaseError> {
     session.run(FORGET).await?;
-    session.rows(STAMP_ANEW, &[&clock]).await.map(drop)
+    session.rows_kept(STAMP_ANEW, &[&clock]).await.map(drop)
 }
 
 fn decide_class(row: &Row, standing: &Standing) -> Result<Absence, DatabaseError> {

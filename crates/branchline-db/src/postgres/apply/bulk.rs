@@ -229,7 +229,7 @@ impl Bulk {
         if self.indexes.is_empty() {
             return Ok(());
         }
-        session.rows(MAINTENANCE_MEMORY, &[]).await?;
+        session.rows_kept(MAINTENANCE_MEMORY, &[]).await?;
         // A function of the shop's in an index may count on the shop's search path.
         session.as_shop().await?;
         for index in &self.indexes {

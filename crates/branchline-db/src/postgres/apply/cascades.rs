@@ -29,7 +29,7 @@ pub(crate) struct Cascades(BTreeSet<u32>);
 
 /// Looks which of these tables have changes that are carried on.
 pub(crate) async fn read(session: &Session, relations: &[u32]) -> Result<Cascades, DatabaseError> {
-    let rows = session.rows(FOLLOWED, &[&relations]).await?;
+    let rows = session.rows_kept(FOLLOWED, &[&relations]).await?;
     Ok(Cascades(rows.iter().map(|row| row.get(0)).collect()))
 }
 

@@ -72,7 +72,7 @@ impl Found {
         let Self { keys, taken, ours, our_versions, theirs, their_versions, .. } = self;
         let source = origin.source.as_str();
         session
-            .rows(
+            .rows_kept(
                 RECORD,
                 &[&table, &backup, &source, keys, taken, ours, our_versions, theirs, their_versions],
             )

@@ -76,7 +76,7 @@ pub(crate) async fn try_all(
 
 async fn read(session: &Session, lives: &Lives) -> Result<Vec<Batch>, DatabaseError> {
     let mut batches: Vec<Batch> = Vec::new();
-    for row in session.rows(HELD, &[]).await? {
+    for row in session.rows_kept(HELD, &[]).await? {
         let backup = row.get::<_, &str>(0).parse().map_err(|_| broken("a backup id"))?;
         let source = row.get::<_, &str>(1).parse().map_err(|_| broken("a server id"))?;
         let summary = summary(row.get(2), row.get(3), row.get(4), row.get(5))?;
@@ -153,7 +153,7 @@ impl Batch {
                     lines.push(held);
                 }
                 Err(error) => {
-                    tracing::debug!(table = %held.summary.name, %error, "held rows still do not fit")
+                    tracing::debug!(table = %held.summary.name, %error, "held rows still do not fit");
                 }
             }
         }
@@ -206,7 +206,7 @@ impl Batch {
         pass.run(Some(&mut standing), &mut counts).await?;
         sequences::advance(session, &tables).await?;
         let places = slots(&tables);
-        session.rows(LET_GO, &[&places, &self.backup.to_string()]).await?;
-        Ok(session.row(WENT_IN, &[&places]).await?.get::<_, i64>(0).unsigned_abs())
+        session.rows_kept(LET_GO, &[&places, &self.backup.to_string()]).await?;
+        Ok(session.row_kept(WENT_IN, &[&places]).await?.get::<_, i64>(0).unsigned_abs())
     }
 }

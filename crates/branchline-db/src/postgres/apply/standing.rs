@@ -112,7 +112,7 @@ impl Standing {
         };
         let incoming = Version::base(base.clone());
         let verdict = decide(&incoming, &LocalRow::default(), &watched.base, &self.parties);
-        Ok(verdict == Verdict::Take && session.row(UNTOUCHED, &[&watched.id]).await?.get::<_, bool>(0))
+        Ok(verdict == Verdict::Take && session.row_kept(UNTOUCHED, &[&watched.id]).await?.get::<_, bool>(0))
     }
 }
 

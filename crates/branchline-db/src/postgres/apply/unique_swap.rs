@@ -74,7 +74,7 @@ async fn park_key(
         || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
     // A value that stands there only meanwhile must not reach other rows: they would keep it.
     let followed: Vec<String> =
-        session.rows(FOLLOWED, &[&target.relation.oid]).await?.iter().map(|row| row.get(0)).collect();
+        session.rows_kept(FOLLOWED, &[&target.relation.oid]).await?.iter().map(|row| row.get(0)).collect();
     let Some((place, placeholder)) = placeholder(target, stage, key, &followed) else {
         return Err(refused());
     };

@@ -61,7 +61,7 @@ pub(crate) async fn decide_all(
         verdicts.push(number(class.decide(standing, held_before)?));
         classes.push(class.0.get::<_, String>(0));
     }
-    session.rows(SET, &[&classes, &verdicts]).await.map(drop)
+    session.rows_kept(SET, &[&classes, &verdicts]).await.map(drop)
 }
 
 /// Counts what was decided; answers how many conflicts there are.
@@ -71,7 +71,7 @@ pub(crate) async fn count(
     counts: &mut [TableMerge],
 ) -> Result<u64, DatabaseError> {
     let mut conflicts = 0;
-    for row in session.rows(COUNTS, &[&slots(tables)]).await? {
+    for row in session.rows_kept(COUNTS, &[&slots(tables)]).await? {
         let slot = usize::try_from(row.get::<_, i32>(0)).unwrap_or(usize::MAX);
         let place = tables.iter().position(|target| target.slot == slot);
         let merged = place.and_then(|place| counts.get_mut(place)).ok_or_else(|| broken("a place"))?;

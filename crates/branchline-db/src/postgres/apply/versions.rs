@@ -68,13 +68,13 @@ pub(crate) async fn adopt_bases(
 
 /// Writes the versions of what went in.
 pub(crate) async fn write(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
-    session.rows(WRITE, &[&slots(tables)]).await.map(drop)
+    session.rows_kept(WRITE, &[&slots(tables)]).await.map(drop)
 }
 
 /// Takes the log's entries of what went in away; to be done when no trigger of the shop's is left to fire.
 pub(crate) async fn clean_log(session: &Session, clock: i64) -> Result<(), DatabaseError> {
     session.run(CLEAN_LOG).await?;
-    session.rows(AS_OURS, &[&clock]).await.map(drop)
+    session.rows_kept(AS_OURS, &[&clock]).await.map(drop)
 }
 
 /// Joins what the backup covers into what is held here; answers all that is.

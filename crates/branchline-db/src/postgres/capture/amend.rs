@@ -48,7 +48,7 @@ async fn purge(session: &Session, known_to_all: &Knowledge) -> Result<u64, Datab
     let lives = Lives::read(session).await?;
     let known = known_to_all.only(|life| lives.id(life).is_some());
     let (ids, generations) = knowledge::columns(&lives, &known)?;
-    Ok(session.row(PURGE, &[&ids, &generations]).await?.get::<_, i64>(0).unsigned_abs())
+    Ok(session.row_kept(PURGE, &[&ids, &generations]).await?.get::<_, i64>(0).unsigned_abs())
 }
 
 /// The rows of the base stay those of the life before, as the captured tables say.

@@ -224,7 +224,7 @@ impl Step {
                 let (name, key) = (wanted.name.as_str(), wanted.key.names());
                 let (definition, partitions) = (wanted.definition(), wanted.partition_oids());
                 let row = session
-                    .row(ADD, &[&name, &wanted.relation, &key, &definition, &partitions, &base])
+                    .row_kept(ADD, &[&name, &wanted.relation, &key, &definition, &partitions, &base])
                     .await?;
                 let id = row.get(0);
                 let note = wanted.note_all(id, &wanted.only());
@@ -233,7 +233,7 @@ impl Step {
             Self::Mend(known, wanted) => {
                 if known.key != wanted.key.names() {
                     // Texts of another key say nothing of these rows.
-                    session.rows(FORGET, &[&known.id, &false]).await?;
+                    session.rows_kept(FORGET, &[&known.id, &false]).await?;
                 }
                 wanted.update(session, known.id, true).await?;
                 Ok(wanted.install(known.id))
@@ -248,7 +248,7 @@ impl Step {
             }
             Self::Repartition(known, wanted) => wanted.repartition(session, known).await,
             Self::Remove(known) => {
-                session.rows(FORGET, &[&known.id, &true]).await?;
+                session.rows_kept(FORGET, &[&known.id, &true]).await?;
                 Ok(String::new())
             }
         }
@@ -264,7 +264,7 @@ impl Wanted {
         let (name, key) = (self.name.as_str(), self.key.names());
         let (definition, partitions) = (self.definition(), self.partition_oids());
         session
-            .rows(UPDATE, &[&id, &name, &self.relation, &key, &definition, &partitions, &compare_due])
+            .rows_kept(UPDATE, &[&id, &name, &self.relation, &key, &definition, &partitions, &compare_due])
             .await
             .map(drop)
     }

@@ -75,7 +75,7 @@ impl PostgresChanges {
             let message = format!("table {name} was emptied or rebuilt since the position was taken");
             return Err(DatabaseError::Busy { message });
         }
-        let has_versions: bool = reader.row(HAS_VERSIONS, &[&known.id]).await?.get(0);
+        let has_versions: bool = reader.row_kept(HAS_VERSIONS, &[&known.id]).await?.get(0);
         let only_base = !logged.contains(&known.id) && !has_versions;
         let base = plan.takes(&Version::base(known.base.clone()));
         if only_base && base {

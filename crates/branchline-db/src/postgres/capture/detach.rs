@@ -27,7 +27,7 @@ const OWNS_SCHEMA: &str = "SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespa
 pub(crate) async fn detach(session: &Session) -> Result<(), DatabaseError> {
     session.yield_to_others().await?;
     loop {
-        let rows = session.rows(FUNCTIONS, &[&ledger::SCHEMA, &FUNCTIONS_AT_ONCE]).await?;
+        let rows = session.rows_kept(FUNCTIONS, &[&ledger::SCHEMA, &FUNCTIONS_AT_ONCE]).await?;
         if rows.is_empty() {
             break;
         }
@@ -41,7 +41,7 @@ pub(crate) async fn detach(session: &Session) -> Result<(), DatabaseError> {
             }
         }
     }
-    let tables = session.rows(TABLES, &[&ledger::SCHEMA]).await?;
+    let tables = session.rows_kept(TABLES, &[&ledger::SCHEMA]).await?;
     let name = |row: &tokio_postgres::Row| {
         format!("{}.{}", Ident::new(ledger::SCHEMA), Ident::new(row.get::<_, String>(0)))
     };
@@ -49,7 +49,7 @@ pub(crate) async fn detach(session: &Session) -> Result<(), DatabaseError> {
     if !tables.is_empty() {
         sql.push_str(&format!("DROP TABLE {};\n", list(tables.iter().map(name))));
     }
-    let owner = session.rows(OWNS_SCHEMA, &[&ledger::SCHEMA]).await?;
+    let owner = session.rows_kept(OWNS_SCHEMA, &[&ledger::SCHEMA]).await?;
     if owner.first().is_some_and(|row| row.get(0)) {
         sql.push_str("DROP SCHEMA branchline;\n");
     }

@@ -116,12 +116,12 @@ impl Observed {
         left_out: &[TableName],
     ) -> Result<Self, DatabaseError> {
         let mut installed = BTreeMap::new();
-        for row in session.rows(TRIGGERS, &[&crate::postgres::ledger::SCHEMA]).await? {
+        for row in session.rows_kept(TRIGGERS, &[&crate::postgres::ledger::SCHEMA]).await? {
             let found = Installed { names: row.get(1), functions: row.get(2), enabled: row.get(3) };
             installed.insert(row.get::<_, u32>(0), found);
         }
         let mut partitions: BTreeMap<u32, Vec<Partition>> = BTreeMap::new();
-        for row in session.rows(PARTITIONS, &[]).await? {
+        for row in session.rows_kept(PARTITIONS, &[]).await? {
             partitions.entry(row.get(1)).or_default().push(Partition {
                 oid: row.get(0),
                 name: Qualified::new(row.get::<_, String>(2), row.get::<_, String>(3)),
@@ -130,12 +130,12 @@ impl Observed {
             });
         }
         let mut inheriting = BTreeSet::new();
-        for row in session.rows(INHERITING, &[]).await? {
+        for row in session.rows_kept(INHERITING, &[]).await? {
             inheriting.extend([row.get::<_, u32>(0), row.get::<_, u32>(1)]);
         }
         let oids: Vec<u32> = catalogue.relations().map(|(_, relation)| relation.oid).collect();
         let refused: BTreeSet<u32> =
-            session.rows(UNTRIGGERABLE, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
+            session.rows_kept(UNTRIGGERABLE, &[&oids]).await?.iter().map(|row| row.get(0)).collect();
         let mut wanted = BTreeMap::new();
         for (name, relation) in catalogue.relations().filter(|(name, _)| !left_out.contains(name)) {
             let Ok((table, _)) = catalogue.syncable(name) else { continue };

@@ -44,14 +44,14 @@ async fn read(session: &Session) -> Result<Option<CaptureState>, DatabaseError> 
         .into_iter()
         .map(|captured| (captured.name, captured.compare_due))
         .collect();
-    for row in session.rows(MISSED, &[]).await? {
+    for row in session.rows_kept(MISSED, &[]).await? {
         let name = TableName::new(row.get::<_, &str>(0)).map_err(|_| broken("the name of a table"))?;
         tables.insert(name, true);
     }
-    let counts = session.row(COUNTS, &[&ledger::SCHEMA]).await?;
+    let counts = session.row_kept(COUNTS, &[&ledger::SCHEMA]).await?;
     let count = |place: usize| counts.get::<_, i64>(place).unsigned_abs();
     let mut held = Vec::new();
-    for row in session.rows(HELD, &[]).await? {
+    for row in session.rows_kept(HELD, &[]).await? {
         held.push(held_row(&row, &lives)?);
     }
     Ok(Some(CaptureState {

@@ -201,7 +201,7 @@ async fn hold_before(
 /// The tables that the log names, and whether any change could not be noted.
 async fn logged(session: &Session) -> Result<(Vec<i32>, bool), DatabaseError> {
     let (mut logged, mut missed) = (Vec::new(), false);
-    for row in session.rows(LOGGED, &[]).await? {
+    for row in session.rows_kept(LOGGED, &[]).await? {
         match row.get::<_, Option<i32>>(0) {
             Some(table) => logged.push(table),
             None => missed = row.get::<_, i64>(1) > 0,
@@ -228,7 +228,7 @@ impl Stamp<'_> {
         );
         session.run(&adopt).await?;
         session.commit_durably().await?;
-        session.rows(COMPARE, &[&KEY_BYTES_MAX]).await?;
+        session.rows_kept(COMPARE, &[&KEY_BYTES_MAX]).await?;
         if any {
             self.versions(position).await?;
         }
@@ -241,13 +241,13 @@ impl Stamp<'_> {
         position.generation = Generation::new(position.generation.value() + 1);
         let generation = signed(position.generation.value());
         let ids: Vec<i32> = self.tables.iter().map(|known| known.id).collect();
-        session.rows(STAMP, &[&own, &generation, &ids, &KEY_BYTES_MAX]).await?;
+        session.rows_kept(STAMP, &[&own, &generation, &ids, &KEY_BYTES_MAX]).await?;
         session.run(&self.deletions(own, generation)?).await?;
-        let latest = unsigned(&session.row(LATEST, &[&own, &generation]).await?, 0);
+        let latest = unsigned(&session.row_kept(LATEST, &[&own, &generation]).await?, 0);
         position.clock = position.clock.max(ChangeTime::from_micros(latest));
         position.knowledge.add(Dot::new(position.own.clone(), position.generation));
         position.seen.add(Dot::new(position.own.clone(), position.generation));
-        session.rows(EMPTY, &[&ids]).await?;
+        session.rows_kept(EMPTY, &[&ids]).await?;
         Meta::advance(session, position.generation, position.clock).await?;
         let own_alone = own_knowledge(&position.own, position.generation);
         knowledge::join_held(session, self.lives, &own_alone).await

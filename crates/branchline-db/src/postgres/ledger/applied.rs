@@ -26,7 +26,7 @@ pub(crate) async fn applied(
     session: &Session,
     backup: BackupId,
 ) -> Result<Option<AppliedRecord>, DatabaseError> {
-    let rows = session.rows(APPLIED, &[&backup.to_string()]).await?;
+    let rows = session.rows_kept(APPLIED, &[&backup.to_string()]).await?;
     rows.first().map(record_of).transpose()
 }
 
@@ -35,7 +35,7 @@ pub(crate) async fn last_applied(
     session: &Session,
     source: &ServerId,
 ) -> Result<Option<AppliedRecord>, DatabaseError> {
-    let rows = session.rows(LAST_APPLIED, &[&source.as_str()]).await?;
+    let rows = session.rows_kept(LAST_APPLIED, &[&source.as_str()]).await?;
     rows.first().map(record_of).transpose()
 }
 

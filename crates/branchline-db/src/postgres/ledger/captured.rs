@@ -43,7 +43,7 @@ pub(crate) struct Captured {
 /// All of them, by name.
 pub(crate) async fn read(session: &Session, lives: &Lives) -> Result<Vec<Captured>, DatabaseError> {
     let mut all = Vec::new();
-    for row in session.rows(READ, &[]).await? {
+    for row in session.rows_kept(READ, &[]).await? {
         all.push(Captured {
             id: row.get(0),
             name: TableName::new(row.get::<_, &str>(1)).map_err(|_| broken("the name of a table"))?,
@@ -60,7 +60,7 @@ pub(crate) async fn read(session: &Session, lives: &Lives) -> Result<Vec<Capture
 
 /// Says that the unversioned rows of these tables are the base of another life.
 pub(crate) async fn set_base(session: &Session, ids: &[i32], base: i32) -> Result<(), DatabaseError> {
-    session.rows(SET_BASE, &[&ids, &base]).await.map(drop)
+    session.rows_kept(SET_BASE, &[&ids, &base]).await.map(drop)
 }
 
 /// Marks tables for a compare, or takes the mark away; answers how many changed.
@@ -77,11 +77,11 @@ pub(crate) async fn set_due(
 pub(crate) async fn left_out(session: &Session) -> Result<Vec<TableName>, DatabaseError> {
     let name =
         |row: &tokio_postgres::Row| TableName::new(row.get::<_, &str>(0)).map_err(|_| broken("a name"));
-    session.rows(LEFT_OUT, &[]).await?.iter().map(name).collect()
+    session.rows_kept(LEFT_OUT, &[]).await?.iter().map(name).collect()
 }
 
 /// Remembers the tables that the settings leave out.
 pub(crate) async fn leave_out(session: &Session, tables: &[TableName]) -> Result<(), DatabaseError> {
     let names: Vec<&str> = tables.iter().map(TableName::as_str).collect();
-    session.rows(LEAVE_OUT, &[&names]).await.map(drop)
+    session.rows_kept(LEAVE_OUT, &[&names]).await.map(drop)
 }

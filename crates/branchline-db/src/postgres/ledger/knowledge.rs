@@ -46,7 +46,7 @@ pub(crate) async fn purged(session: &Session, lives: &Lives) -> Result<Knowledge
 /// All that is held here, held rows excepted, and what was decided against them: what a position says.
 pub(crate) async fn passed_on(session: &Session, lives: &Lives) -> Result<Knowledge, DatabaseError> {
     let mut held_back = Vec::new();
-    for row in session.rows(HELD_BACK, &[]).await? {
+    for row in session.rows_kept(HELD_BACK, &[]).await? {
         held_back.push(Dot::new(lives.life(row.get(0))?.clone(), Generation::new(unsigned(&row, 1))));
     }
     Ok(held(session, lives).await?.without(&held_back))
@@ -81,9 +81,9 @@ pub(crate) async fn join_purged(
     join(session, JOIN_PURGED, lives, knowledge).await
 }
 
-async fn read(session: &Session, sql: &str, lives: &Lives) -> Result<Knowledge, DatabaseError> {
+async fn read(session: &Session, sql: &'static str, lives: &Lives) -> Result<Knowledge, DatabaseError> {
     let mut knowledge = Knowledge::new();
-    for row in session.rows(sql, &[]).await? {
+    for row in session.rows_kept(sql, &[]).await? {
         knowledge.add(Dot::new(lives.life(row.get(0))?.clone(), Generation::new(unsigned(&row, 1))));
     }
     Ok(knowledge)
@@ -91,7 +91,7 @@ async fn read(session: &Session, sql: &str, lives: &Lives) -> Result<Knowledge, 
 
 async fn join(
     session: &Session,
-    sql: &str,
+    sql: &'static str,
     lives: &Lives,
     knowledge: &Knowledge,
 ) -> Result<(), DatabaseError> {
@@ -99,7 +99,7 @@ async fn join(
         return Ok(());
     }
     let (ids, generations) = columns(lives, knowledge)?;
-    session.rows(sql, &[&ids, &generations]).await.map(drop)
+    session.rows_kept(sql, &[&ids, &generations]).await.map(drop)
 }
 
 /// What [`columns`] made of it.

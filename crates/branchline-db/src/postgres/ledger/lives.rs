@@ -28,7 +28,7 @@ impl Lives {
     /// All of them.
     pub(crate) async fn read(session: &Session) -> Result<Self, DatabaseError> {
         let mut lives = Self::default();
-        for row in session.rows(LIVES, &[]).await? {
+        for row in session.rows_kept(LIVES, &[]).await? {
             let server = row.get::<_, &str>(1).parse().map_err(|_| broken("a server id"))?;
             let life = Life::new(server, Epoch::new(unsigned(&row, 2)));
             lives.ids.insert(life.clone(), row.get(0));
@@ -59,7 +59,7 @@ impl Lives {
         }
         let servers: Vec<&str> = new.iter().map(|life| life.server.as_str()).collect();
         let epochs: Vec<i64> = new.iter().map(|life| signed(life.epoch.value())).collect();
-        session.rows(ADD, &[&servers, &epochs]).await?;
+        session.rows_kept(ADD, &[&servers, &epochs]).await?;
         *self = Self::read(session).await?;
         Ok(())
     }

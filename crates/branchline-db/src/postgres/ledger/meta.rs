@@ -31,7 +31,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     pub(crate) async fn read(session: &Session) -> Result<Self, DatabaseError> {
-        let row = session.row(READ, &[]).await?;
+        let row = session.row_kept(READ, &[]).await?;
         let server = row.get::<_, Option<&str>>(0).map(str::parse).transpose();
         Ok(Self {
             server: server.map_err(|_| broken("a server id"))?,
@@ -53,7 +53,7 @@ impl Meta {
         clock: ChangeTime,
     ) -> Result<(), DatabaseError> {
         let (epoch, clock) = (signed(life.epoch.value()), signed(clock.micros()));
-        session.rows(BEGIN, &[&life.server.as_str(), &epoch, &clock]).await.map(drop)
+        session.rows_kept(BEGIN, &[&life.server.as_str(), &epoch, &clock]).await.map(drop)
     }
 
     /// Writes the generation, and moves the clock on to at least `clock`.
@@ -62,6 +62,6 @@ impl Meta {
         generation: Generation,
         clock: ChangeTime,
     ) -> Result<(), DatabaseError> {
-        session.rows(ADVANCE, &[&signed(generation.value()), &signed(clock.micros())]).await.map(drop)
+        session.rows_kept(ADVANCE, &[&signed(generation.value()), &signed(clock.micros())]).await.map(drop)
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn turn_into_deletions(
     for subject in whole {
         let table = subject.target.table.name.as_str();
         let slot = i32::try_from(subject.target.slot).unwrap_or(i32::MAX);
-        for row in session.rows(LACKED, &[&table, &slot]).await? {
+        for row in session.rows_kept(LACKED, &[&table, &slot]).await? {
             let version =
                 version_of(&row, 0, &standing.lives)?.ok_or_else(|| broken("a row without a version"))?;
             let local =
@@ -54,7 +54,7 @@ pub(crate) async fn turn_into_deletions(
             theirs.join(&standing.parties.theirs);
             let (lives, generations) = knowledge::columns(&standing.lives, &theirs)?;
             let key: String = row.get(5);
-            session.rows(TURN, &[&table, &key, &line, &lives, &generations]).await?;
+            session.rows_kept(TURN, &[&table, &key, &line, &lives, &generations]).await?;
         }
     }
     Ok(())

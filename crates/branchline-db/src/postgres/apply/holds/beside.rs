@@ -50,7 +50,7 @@ const RECORD: &str = "
 
 /// Whether anything is held.
 pub(super) async fn any_held(session: &Session) -> Result<bool, DatabaseError> {
-    Ok(session.row(ANY_HELD, &[]).await?.get(0))
+    Ok(session.row_kept(ANY_HELD, &[]).await?.get(0))
 }
 
 /// Decides for the staged rows whose keys have held rows.
@@ -65,7 +65,7 @@ pub(crate) async fn decide_beside(
     }
     let slots: Vec<i32> =
         subjects.iter().map(|subject| i32::try_from(subject.target.slot).unwrap_or(i32::MAX)).collect();
-    for row in session.rows(BESIDE, &[&slots]).await? {
+    for row in session.rows_kept(BESIDE, &[&slots]).await? {
         let (place, number): (i32, i64) = (row.get(0), row.get(1));
         let (Some(held), Some(incoming)) =
             (version_of(&row, 2, &standing.lives)?, version_of(&row, 7, &standing.lives)?)
@@ -80,7 +80,7 @@ pub(crate) async fn decide_beside(
                 format!("{}/{}@{}", version.dot.life, version.dot.generation, version.time.micros())
             });
             session
-                .rows(
+                .rows_kept(
                     RECORD,
                     &[
                         &table,
@@ -96,18 +96,18 @@ pub(crate) async fn decide_beside(
                 .await?;
         }
         let verdict = if beside.takes() {
-            session.rows(DROP_HELD, &[&place, &number, &table, &key]).await?;
+            session.rows_kept(DROP_HELD, &[&place, &number, &table, &key]).await?;
             let class = ClassRow::of_one(session, place, number).await?;
             decide_held(&incoming, &class.local(standing)?, class.base(standing)?, &standing.parties)
         } else {
             if beside != Verdict::Old {
-                session.rows(STAND_FOR, &[&place, &number, &table, &key]).await?;
+                session.rows_kept(STAND_FOR, &[&place, &number, &table, &key]).await?;
             }
             Verdict::Old
         };
         let class = format!("beside {place} {number}");
-        session.rows(SET, &[&place, &number, &class]).await?;
-        session.rows(SET_VERDICT, &[&class, &verdicts::number(verdict)]).await?;
+        session.rows_kept(SET, &[&place, &number, &class]).await?;
+        session.rows_kept(SET_VERDICT, &[&class, &verdicts::number(verdict)]).await?;
     }
     Ok(())
 }

@@ -179,7 +179,7 @@ async fn keep(
     let Rows { keys, numbers, lives, generations, times, was_lives, was_generations, lines, codes, reasons } =
         rows;
     pass.session
-        .rows(
+        .rows_kept(
             KEEP,
             &[
                 &table,
