@@ -150,7 +150,8 @@ CREATE TABLE remembered (
     database   TEXT,
     epoch      INTEGER NOT NULL,
     generation INTEGER NOT NULL,
-    clock      INTEGER NOT NULL
+    clock      INTEGER NOT NULL,
+    packed_at  INTEGER NOT NULL
 ) STRICT;
 ";
 

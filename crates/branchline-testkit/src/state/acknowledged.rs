@@ -57,6 +57,7 @@ pub async fn what_is_remembered_of_the_database_is_replaced(store: SharedStore) 
         epoch: Epoch::new(1),
         generation: Generation::new(12),
         clock: ChangeTime::from_micros(1_764_286_854_123_456),
+        packed_at: ChangeTime::from_micros(1_764_286_854_123_455),
     };
     let later = Remembered { database: None, epoch: Epoch::new(2), ..first.clone() };
     for remembered in [first, later] {
