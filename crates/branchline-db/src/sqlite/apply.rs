@@ -17,23 +17,34 @@
 //! that were broken before are left alone; rows of the backup must hold.
 
 mod absence;
+mod beside;
+mod blocks;
+mod clashes;
 mod conflicts;
 mod decide;
 mod foreign_keys;
+mod holds;
+mod images;
 mod merge;
 mod mirror;
+mod orphans;
 mod plan;
+mod probe;
 mod removal;
+mod retry;
+mod rows;
 mod spelling;
 mod stage;
+mod staging;
 mod statement;
 mod unique_swap;
+mod variants;
 mod versions;
 
 use std::sync::Arc;
 
-use branchline_core::backup::RowBatch;
-use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport};
+use branchline_core::backup::{RowBatch, TableSummary};
+use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport, OnError};
 use rusqlite::Connection;
 
 use super::capture;
@@ -43,8 +54,9 @@ use super::schema::{self, Catalogue};
 use super::thread::{Reply, Requests, Serve, Session, answer};
 use super::{key, ledger};
 use crate::stages::Stages;
-use plan::TablePlan;
+use plan::{Staged, TablePlan};
 use stage::StagedLives;
+use staging::Stager;
 
 const BEGIN: &str = "BEGIN DEFERRED";
 const COMMIT: &str = "COMMIT";
@@ -151,7 +163,14 @@ impl Work {
         ledger::applied::check_place(&connection, &request)?;
         connection.execute_batch(COMMIT).map_err(failed)?;
         let marked = request.context.is_some();
-        let plans = plan::of_tables(&catalogue, &request.tables, marked)?;
+        let captured = if marked { ledger::captured::names(&connection)? } else { Vec::new() };
+        let plan = |(place, summary): (usize, &TableSummary)| {
+            let holds = request.on_error == OnError::Hold
+                && summary.base.is_some()
+                && captured.contains(&summary.name);
+            plan::of_table(&catalogue, place, summary, Staged { marked, holds })
+        };
+        let plans = request.tables.iter().enumerate().map(plan).collect::<Result<Vec<_>, _>>()?;
         let first = plans.len();
         let removals = plans.iter().enumerate().filter(|_| marked);
         let removals: Vec<_> = removals.map(|(place, plan)| plan.of_removals(first + place)).collect();
@@ -165,7 +184,8 @@ impl Work {
         self.expect(Step::Staging)?;
         let plan = self.plans.get_mut(place).ok_or_else(|| out_of_order("stage: there is no such table"))?;
         let removals = self.removals.get_mut(place);
-        let result = stage::rows(&self.connection, plan, removals, &mut self.lives, batch);
+        let stager = Stager::new(&self.connection, plan, removals, &mut self.lives);
+        let result = stager.and_then(|mut stager| stager.rows(batch));
         self.step = if result.is_ok() { Step::Staging } else { Step::Failed };
         result
     }

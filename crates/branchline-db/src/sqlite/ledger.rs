@@ -12,11 +12,11 @@
 //! |---|---|
 //! | `branchline_capture` | one row: whose database this is, its clock, which schema is captured (`standing`) |
 //! | `branchline_life` | the lives that the other tables speak of, by number (`life`) |
-//! | `branchline_knowledge`, `branchline_purged` | generations by life (`knowledge`) |
+//! | `branchline_knowledge`, `branchline_seen`, `branchline_purged` | generations by life (`knowledge`) |
 //! | `branchline_captured` | the tables that are captured (`captured`) |
 //! | `branchline_change` | the change log: what the triggers noted and no pack has stamped (`change`) |
 //! | `branchline_version` | the version of each row that changed, and tombstones (`version`) |
-//! | `branchline_held` | rows that could not go in (`held`) |
+//! | `branchline_held`, `branchline_held_known` | rows that could not go in (`held`) |
 //! | `branchline_conflict` | conflicts, with both images (`conflict`) |
 //!
 //! Their declarations use nothing that SQLite 3.8 lacks: the shop's program opens the same file, and an engine that
@@ -72,6 +72,7 @@ static MIGRATIONS: [Migration; 3] = [
             life::TABLE,
             standing::TABLE,
             knowledge::TABLE,
+            knowledge::SEEN_TABLE,
             knowledge::PURGED_TABLE,
             captured::TABLE,
             change::TABLE,
@@ -79,19 +80,22 @@ static MIGRATIONS: [Migration; 3] = [
             version::BY_GENERATION,
             version::TOMBSTONES,
             held::TABLE,
+            held::KNOWN_TABLE,
             conflict::TABLE,
         ],
     },
 ];
 
 /// Every table, those that others speak of last.
-pub(super) const TABLES: [&str; 12] = [
+pub(super) const TABLES: [&str; 14] = [
     conflict::NAME,
+    held::KNOWN_NAME,
     held::NAME,
     version::NAME,
     change::NAME,
     captured::NAME,
     knowledge::PURGED_NAME,
+    knowledge::SEEN_NAME,
     knowledge::NAME,
     standing::NAME,
     life::NAME,

@@ -22,7 +22,7 @@ impl Node {
         if captured.tombstones == 0 || captured.own.server != self.settings.server {
             return Ok(());
         }
-        let own = captured.knowledge.without(captured.held.iter().map(|row| &row.version));
+        let own = captured.knowledge.without(captured.held.iter().flat_map(|row| row.version.dots()));
         let mut peers = self.active_acknowledged().await?;
         if captured.ledger_bytes > self.settings.ledger_bytes_max
             && let Some(behind) = furthest_behind(&peers, &own, &captured)

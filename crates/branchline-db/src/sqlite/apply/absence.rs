@@ -21,7 +21,7 @@ use super::statement::{create_stage, not_staged, stage_table, target_table};
 use super::versions::{Versioned, VersionedTable};
 
 /// Decides what becomes of the rows that the backup does not hold. Those that go are added to `removals`; answers a
-/// plan of those that count as new, whose table on the stage is made under `place`.
+/// plan for those that count as new, whose table on the stage is made under `place`; nothing where absence says nothing.
 pub(super) fn table(
     versioned: &Versioned<'_>,
     plan: &TablePlan,
@@ -47,12 +47,12 @@ pub(super) fn table(
     let mut removed = 0;
     while let Some(row) = rows.next().map_err(failed)? {
         let local = absent.local(row)?;
-        let kind = match decide_absent(&local, table.base_here, &versioned.parties) {
+        let kind = match decide_absent(&local, table.base_here, &versioned.origin(plan).parties) {
             Absence::Remove => Removal::Absent,
             Absence::CountsAsNew | Absence::Stays if request.mirror && local.present => Removal::Mirrored,
             Absence::CountsAsNew => {
-                bind_key(&mut renew, plan, row, None)?;
                 renewed.rows += 1;
+                bind_key(&mut renew, plan, row, None)?;
                 continue;
             }
             Absence::Stays => continue,
@@ -61,7 +61,7 @@ pub(super) fn table(
         removed += 1;
     }
     removals.rows += removed;
-    Ok((renewed.rows > 0).then_some(renewed))
+    Ok(Some(renewed))
 }
 
 /// Where the key begins in the query.

@@ -1,7 +1,6 @@
 //! Puts conflicts on record, with both images, before anything of them is overwritten.
 
-use branchline_core::backup::ColumnSummary;
-use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
+use branchline_core::backup::v1::{Deletion, RowMark};
 use branchline_core::ports::DatabaseError;
 use branchline_core::value::Value;
 use rusqlite::Row;
@@ -10,24 +9,28 @@ use super::super::error::failed;
 use super::super::ledger::conflict::{self, Conflict};
 use super::super::rows::TableRows;
 use super::super::schema::Catalogue;
-use super::super::stored::Stored;
 use super::decide::decided_table;
+use super::images;
 use super::plan::TablePlan;
 use super::statement::{same_key, stage_table, target_table};
 use super::versions::{Versioned, VersionedTable, staged_key};
 
-/// The verdicts that say that two sides met.
-const MET: &str = "('take_over', 'keep', 'take_as_ours')";
+/// The verdict of a conflict that ours won.
+pub(super) const LOST: &str = "('keep')";
+/// The verdicts of conflicts that theirs won.
+pub(super) const WON: &str = "('take_over', 'take_as_ours')";
 
 /// Places of what stands before the images.
 const FIRST_IMAGE: usize = 14;
 
-/// Records the conflicts that were decided for a plan; answers how many.
+/// Records the conflicts of a plan that were decided in a certain way, as far as their rows stand on the stage; answers
+/// how many.
 pub(super) fn record(
     versioned: &Versioned<'_>,
     catalogue: &Catalogue,
     plan: &TablePlan,
     table: &VersionedTable<'_>,
+    verdicts: &str,
     is_removal: bool,
 ) -> Result<u64, DatabaseError> {
     let connection = versioned.connection;
@@ -40,7 +43,7 @@ pub(super) fn record(
          FROM {} AS d CROSS JOIN {} AS s LEFT JOIN {} AS t ON {}
              LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
              LEFT JOIN temp.branchline_stamped AS p ON p.table_id = {id} AND p.key = {text}
-         WHERE s.n = d.n AND d.verdict IN {MET}",
+         WHERE s.n = d.n AND d.verdict IN {verdicts}",
         theirs.join(", "),
         ours.select("t"),
         decided_table(plan),
@@ -51,16 +54,22 @@ pub(super) fn record(
     let images = Images { versioned, plan, table, ours, is_removal };
     let mut statement = connection.prepare(&sql).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
+    let origin = versioned.origin(plan);
     let mut met = 0;
     while let Some(row) = rows.next().map_err(failed)? {
         let (verdict, key): (String, String) = (row.get(0).map_err(failed)?, row.get(1).map_err(failed)?);
+        let ours = images.ours(row)?;
+        if verdict == "take_as_ours" && ours.is_none() {
+            // Nothing was here: the sender is behind, and nobody was overruled.
+            continue;
+        }
         let conflict = Conflict {
             table: &plan.name,
             key: &key,
-            backup: versioned.request.backup,
-            source: &versioned.request.source,
+            backup: origin.backup,
+            source: &origin.source,
             verdict: &verdict,
-            ours: images.ours(row)?,
+            ours,
             ours_at: row.get(12).map_err(failed)?,
             theirs: images.theirs(row)?,
         };
@@ -91,42 +100,13 @@ impl Images<'_> {
         let version = if is_pending { None } else { self.versioned.lives.version(row, 7)? };
         let mut writer = self.ours.writer();
         self.ours.write(&RowMark { version, deletion: None }, row, &mut writer)?;
-        Ok(Some(line(&mut writer)))
+        Ok(Some(images::only_line(&mut writer)))
     }
 
     /// The row of the backup, in the types of the table here.
     fn theirs(&self, row: &Row<'_>) -> Result<Vec<u8>, DatabaseError> {
-        let mut values = Vec::with_capacity(self.plan.columns.len());
-        for (place, column) in self.plan.columns.iter().enumerate() {
-            let stored = Stored::of(row.get_ref(FIRST_IMAGE + place).map_err(failed)?);
-            let stored = stored.map_err(|_| self.not_encodable("it holds text that is not UTF-8"))?;
-            values.push(stored.into_value(&column.to, column.form));
-        }
-        let summaries = self
-            .plan
-            .columns
-            .iter()
-            .map(|column| ColumnSummary { name: column.name.clone(), logical_type: column.to.clone() });
-        let summaries: Vec<_> = summaries.collect();
-        let mark = RowMark {
-            version: Some(self.versioned.staged_version(row, 2, self.table)?),
-            deletion: self.is_removal.then_some(Deletion::Deleted),
-        };
-        let mut writer = RowWriter::new(&self.plan.name, &summaries);
-        writer.marked(&mark, &values).map_err(|error| self.not_encodable(&error.to_string()))?;
-        Ok(line(&mut writer))
+        let values = images::values(self.plan, row, FIRST_IMAGE)?;
+        let version = self.versioned.staged_version(row, 2, self.table)?;
+        images::line(self.plan, version, self.is_removal.then_some(Deletion::Deleted), &values)
     }
-
-    fn not_encodable(&self, reason: &str) -> DatabaseError {
-        DatabaseError::RowNotEncodable {
-            table: self.plan.name.clone(),
-            row: "of the backup".to_owned(),
-            reason: reason.to_owned(),
-        }
-    }
-}
-
-/// The one row that was written, without comma and line end.
-fn line(writer: &mut RowWriter) -> Vec<u8> {
-    writer.take().objects().next().unwrap_or_default().to_vec()
 }

@@ -3,9 +3,10 @@
 //!
 //! Facts come by one query for each table, every part of it by an index: the row here, its version, and its change that
 //! waits in the log. Where a table here never had anything, the rows of the backup's base are decided at once.
-//! Rows that do not go in leave the stage, and what follows sees only those that do.
+//! Rows that do not go in leave the stage, and what follows sees only those that do. A conflict that ours won is put on
+//! record here; one that theirs won only when it is clear that the row is not held.
 
-use branchline_core::merge::{LocalRow, Pending, Verdict, decide};
+use branchline_core::merge::{LocalRow, Pending, Verdict, decide, decide_held};
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::version::{ChangeTime, Version};
 use rusqlite::{Row, params};
@@ -51,7 +52,7 @@ pub(super) fn table(
         (false, true) => " WHERE s.life IS NOT NULL",
         (false, false) => "",
     })?;
-    count.conflicts += conflicts::record(versioned, catalogue, plan, table, is_removal)?;
+    count.conflicts += conflicts::record(versioned, catalogue, plan, table, conflicts::LOST, is_removal)?;
     let of = |which: &str| {
         let sql = format!("SELECT count(*) FROM {decided} WHERE {which}");
         connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(failed)
@@ -64,12 +65,12 @@ pub(super) fn table(
         "DELETE FROM {stage} WHERE n IN (SELECT n FROM {decided} WHERE verdict IN ('old', 'same', 'keep'))"
     );
     connection.execute(&leave, []).map_err(failed)?;
+    let as_ours = if is_removal { Removal::AsOurs as i64 } else { AS_OURS };
+    let which = if is_removal { "" } else { " kind IS NULL AND" };
     let ours = format!(
-        "UPDATE {stage} SET kind = {AS_OURS} WHERE n IN (SELECT n FROM {decided} WHERE verdict = 'take_as_ours')"
+        "UPDATE {stage} SET kind = {as_ours} WHERE{which} n IN (SELECT n FROM {decided} WHERE verdict = 'take_as_ours')"
     );
-    if !is_removal {
-        connection.execute(&ours, []).map_err(failed)?;
-    }
+    connection.execute(&ours, []).map_err(failed)?;
     plan.rows = plan.rows.saturating_sub(unchanged + superseded);
     count.unchanged += unchanged;
     count.superseded += superseded;
@@ -82,7 +83,7 @@ pub(super) fn decided_table(plan: &TablePlan) -> String {
 }
 
 /// A verdict as it stands on the stage and in the record of a conflict.
-fn name(verdict: Verdict) -> &'static str {
+pub(super) fn name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Old => "old",
         Verdict::Same => "same",
@@ -114,7 +115,7 @@ impl Facts<'_> {
 
     /// Decides all rows of the backup's base at once: none was ever seen here.
     fn decide_base(&self) -> Result<(), DatabaseError> {
-        let verdict = self.verdict(&Version::base(self.table.base.clone()), &LocalRow::default());
+        let verdict = self.verdict(&Version::base(self.table.base.clone()), &LocalRow::default(), false);
         if verdict == Verdict::Take {
             return Ok(());
         }
@@ -126,8 +127,11 @@ impl Facts<'_> {
         self.versioned.connection.execute(&sql, params![name(verdict)]).map(drop).map_err(failed)
     }
 
-    fn verdict(&self, incoming: &Version, local: &LocalRow) -> Verdict {
-        decide(incoming, local, self.table.base_here, &self.versioned.parties)
+    /// `is_new` where our knowledge says nothing of the row: it was held, or took the place of one that was.
+    fn verdict(&self, incoming: &Version, local: &LocalRow, is_new: bool) -> Verdict {
+        let parties = &self.versioned.origin(self.plan).parties;
+        let decide = if is_new { decide_held } else { decide };
+        decide(incoming, local, self.table.base_here, parties)
     }
 
     fn decide_each(&self, which: &str) -> Result<(), DatabaseError> {
@@ -139,9 +143,10 @@ impl Facts<'_> {
         while let Some(row) = rows.next().map_err(failed)? {
             let incoming = self.versioned.staged_version(row, 1, self.table)?;
             let local = self.local(row)?;
-            let verdict = self.verdict(&incoming, &local);
+            let number: i64 = row.get(0).map_err(failed)?;
+            let is_new = self.plan.origin > 0 || self.versioned.took_place_of_held(self.plan, number);
+            let verdict = self.verdict(&incoming, &local, is_new);
             if verdict != Verdict::Take {
-                let number: i64 = row.get(0).map_err(failed)?;
                 add.execute(params![number, name(verdict), local.same]).map_err(failed)?;
             }
         }

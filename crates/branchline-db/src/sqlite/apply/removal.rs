@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use super::super::error::failed;
 use super::super::ident::Ident;
-use super::merge::execute;
 use super::plan::TablePlan;
+use super::rows::execute;
 use super::stage::Removal;
 use super::statement::{missing, same_key, stage_table, target_table};
 
@@ -22,25 +22,41 @@ pub(super) struct Removed {
     pub(super) missing: u64,
 }
 
-/// Removes them, table by table in the order given; answers by place.
+/// Removes them, table by table in the order given; answers by place, or says at which place it failed.
 pub(super) fn remove(
     connection: &Connection,
     removals: &[TablePlan],
     order: impl Iterator<Item = usize>,
-) -> Result<Vec<Removed>, DatabaseError> {
-    let there = |plan: &TablePlan| if plan.rows == 0 { Ok(0) } else { count_there(connection, plan) };
-    let before = removals.iter().map(there).collect::<Result<Vec<_>, _>>()?;
-    let not_there = |plan: &TablePlan| if plan.rows == 0 { Ok(0) } else { count_missing(connection, plan) };
-    let missing = removals.iter().map(not_there).collect::<Result<Vec<_>, DatabaseError>>()?;
-    // Where rows carry no marks there is nothing to remove.
-    let has_some = |place: &usize| before.get(*place).is_some_and(|&rows| rows > 0);
-    for plan in order.filter(has_some).map(|place| &removals[place]) {
-        execute(connection, plan, &delete(plan))?;
+) -> Result<Vec<Removed>, (usize, DatabaseError)> {
+    let mut found = Vec::with_capacity(removals.len());
+    for (place, plan) in removals.iter().enumerate() {
+        found.push(Found::count(connection, plan).map_err(|error| (place, error))?);
     }
-    let removed = |((plan, before), missing): ((_, u64), _)| {
-        Ok(Removed { gone: before.saturating_sub(there(plan)?), missing })
-    };
-    removals.iter().zip(before).zip(missing).map(removed).collect()
+    // Where rows carry no marks there is nothing to remove.
+    for place in order.filter(|place| found.get(*place).is_some_and(|found| found.there > 0)) {
+        execute(connection, &removals[place], &delete(&removals[place])).map_err(|error| (place, error))?;
+    }
+    let mut removed = Vec::with_capacity(removals.len());
+    for (place, (plan, before)) in removals.iter().zip(found).enumerate() {
+        let after = Found::count(connection, plan).map_err(|error| (place, error))?;
+        removed.push(Removed { gone: before.there.saturating_sub(after.there), missing: before.missing });
+    }
+    Ok(removed)
+}
+
+/// What of the keys is here.
+struct Found {
+    there: u64,
+    missing: u64,
+}
+
+impl Found {
+    fn count(connection: &Connection, plan: &TablePlan) -> Result<Self, DatabaseError> {
+        if plan.rows == 0 {
+            return Ok(Self { there: 0, missing: 0 });
+        }
+        Ok(Self { there: count_there(connection, plan)?, missing: count_missing(connection, plan)? })
+    }
 }
 
 /// How many of the keys on the stage are here.
@@ -65,7 +81,8 @@ fn count_missing(connection: &Connection, plan: &TablePlan) -> Result<u64, Datab
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs).map_err(failed)
 }
 
-fn delete(plan: &TablePlan) -> String {
+/// Removes the rows of a plan.
+pub(super) fn delete(plan: &TablePlan) -> String {
     let key = |alias: &str| {
         let columns =
             plan.key.iter().map(|&place| format!("{alias}{}", Ident(plan.columns[place].name.as_str())));
@@ -78,5 +95,22 @@ fn delete(plan: &TablePlan) -> String {
         stage_table(plan),
         same_key(plan, "t", "s"),
         t = target_table(plan),
+    )
+}
+
+/// Removes one row of a plan, by its number.
+pub(super) fn delete_one(plan: &TablePlan) -> String {
+    let all = delete(plan);
+    let inner = all.strip_suffix(')').unwrap_or(&all);
+    format!("{inner} AND s.n = ?1)")
+}
+
+/// Whether a row of a plan, by its number, is here.
+pub(super) fn is_there(plan: &TablePlan) -> String {
+    format!(
+        "SELECT EXISTS (SELECT 1 FROM {} AS s CROSS JOIN {} AS t WHERE {} AND s.n = ?1)",
+        stage_table(plan),
+        target_table(plan),
+        same_key(plan, "t", "s"),
     )
 }

@@ -59,6 +59,16 @@ pub(super) fn same_key(plan: &TablePlan, target: &str, staged: &str) -> String {
     plan.key.iter().zip(&plan.key_collations).map(same).collect::<Vec<_>>().join(" AND ")
 }
 
+/// The same, for a query that is to go through the staged rows and look the target's up: without the `+`, SQLite may go
+/// through the whole table of the shop, and look the staged rows up.
+pub(super) fn same_key_from_stage(plan: &TablePlan, target: &str, staged: &str) -> String {
+    let same = |(column, collation): (&usize, &Option<String>)| {
+        let name = Ident(plan.columns[*column].name.as_str());
+        format!("{target}.{name} = (+{staged}.c{column}){}", collate(collation.as_deref()))
+    };
+    plan.key.iter().zip(&plan.key_collations).map(same).collect::<Vec<_>>().join(" AND ")
+}
+
 /// Updates the rows that differ in any column that the backup brings; nothing where it brings the key alone.
 pub(super) fn update(plan: &TablePlan) -> Option<String> {
     let sets: Vec<_> = written(plan)
@@ -70,7 +80,7 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
         target_table(plan),
         sets.join(", "),
         stage_table(plan),
-        same_key(plan, "t", "s"),
+        same_key_from_stage(plan, "t", "s"),
         differ(plan)?,
     ))
 }
@@ -82,7 +92,7 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
 pub(super) fn count_matched(plan: &TablePlan) -> String {
     let differ = differ(plan).unwrap_or_else(|| "FALSE".to_owned());
     format!(
-        "SELECT count(*), count(CASE WHEN d THEN 1 END) FROM (SELECT {differ} AS d FROM {} AS s JOIN {} AS t ON {} LIMIT -1)",
+        "SELECT count(*), count(CASE WHEN d THEN 1 END) FROM (SELECT {differ} AS d FROM {} AS s CROSS JOIN {} AS t WHERE {} LIMIT -1)",
         stage_table(plan),
         target_table(plan),
         same_key(plan, "t", "s"),
@@ -131,6 +141,17 @@ pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
         values.join(", "),
         stage_table(plan),
     )
+}
+
+/// The statements that bring in one row, by its number.
+pub(super) fn one(plan: &TablePlan) -> Vec<String> {
+    let statements = update(plan).into_iter().chain([insert(plan, false)]);
+    statements.map(|sql| format!("{sql} AND s.n = ?1")).collect()
+}
+
+/// Whether a row, by its number, is not here.
+pub(super) fn is_missing(plan: &TablePlan) -> String {
+    format!("SELECT EXISTS (SELECT 1 FROM {} AS s WHERE s.n = ?1 AND {})", stage_table(plan), missing(plan))
 }
 
 /// That a staged row (alias `s`) has no row of its key here.

@@ -11,9 +11,9 @@
 //! removed again, with the pending changes that they overruled. Whatever else was noted (what a cascade or a trigger of
 //! the shop did to other rows) stays, and travels as a change made here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use branchline_core::id::Generation;
+use branchline_core::id::{BackupId, Generation, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::Parties;
 use branchline_core::ports::{ApplyRequest, DatabaseError, MergeContext};
@@ -47,12 +47,25 @@ pub(super) const AS_OURS: i64 = 1;
 pub(super) struct Versioned<'a> {
     pub(super) connection: &'a Connection,
     pub(super) request: &'a ApplyRequest,
-    pub(super) context: &'a MergeContext,
-    pub(super) parties: Parties,
+    context: &'a MergeContext,
+    /// The backup, and the earlier ones of which rows are tried again.
+    origins: Vec<Origin>,
     /// The lives of the ledger.
     pub(super) lives: Lives,
-    staged: &'a StagedLives,
+    /// The lives of staged versions, by their places.
+    staged: Vec<Life>,
+    /// Staged rows that took the place of held ones, by plan and number.
+    in_place_of_held: HashSet<(usize, i64)>,
     captured: HashMap<TableName, CapturedTable>,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone)]
+pub(super) struct Origin {
+    /// Who knew what.
+    pub(super) parties: Parties,
+    pub(super) source: ServerId,
+    pub(super) backup: BackupId,
 }
 
 /// A table of the backup that is captured here, and whose rows have versions there.
@@ -71,41 +84,82 @@ impl<'a> Versioned<'a> {
     pub(super) fn begin(
         connection: &'a Connection,
         request: &'a ApplyRequest,
-        staged: &'a StagedLives,
     ) -> Result<Option<Self>, DatabaseError> {
         let Some(context) = &request.context else { return Ok(None) };
         let Some(standing) = standing::read(connection)? else { return Ok(None) };
         connection.execute_batch(LIVES).map_err(failed)?;
         connection.execute_batch(TAKEN).map_err(failed)?;
-        for (place, life) in staged.iter() {
-            let number = life::number(connection, life)?;
-            connection.execute(ADD_LIFE, params![place, number]).map_err(failed)?;
-        }
         for base in request.tables.iter().filter_map(|table| table.base.as_ref()) {
             life::number(connection, base)?;
         }
         stamp::compute(connection)?;
         let lives = Lives::read(connection)?;
         let ours = knowledge::read(connection, &lives)?;
+        let purged_here = knowledge::read_purged(connection, &lives)?;
+        let theirs = context.knowledge.clone();
+        let parties = Parties::new(standing.own, ours, theirs, &purged_here, &context.purged);
+        let backup = Origin { parties, source: request.source.clone(), backup: request.backup };
         let captured = captured::all(connection)?.into_iter().map(|table| (table.name.clone(), table));
         Ok(Some(Self {
             connection,
             request,
             context,
-            parties: Parties { own: standing.own, ours, theirs: context.knowledge.clone() },
+            origins: vec![backup],
             lives,
-            staged,
+            staged: Vec::new(),
+            in_place_of_held: HashSet::new(),
             captured: captured.collect(),
         }))
     }
 
+    /// Numbers the lives of staged versions that have no number yet.
+    pub(super) fn number_lives(&mut self, staged: &StagedLives) -> Result<(), DatabaseError> {
+        for (place, life) in staged.iter().skip(self.staged.len()) {
+            let number = life::number(self.connection, life)?;
+            self.connection.execute(ADD_LIFE, params![place, number]).map_err(failed)?;
+            self.staged.push(life.clone());
+        }
+        self.lives = Lives::read(self.connection)?;
+        Ok(())
+    }
+
+    /// A further backup of which rows are on the stage; what is ours is as it is for the first. Answers its place.
+    pub(super) fn add_origin(&mut self, theirs: Knowledge, source: ServerId, backup: BackupId) -> usize {
+        if let Some(known) = self.origins.iter().skip(1).position(|origin| origin.backup == backup) {
+            return known + 1;
+        }
+        let first = &self.origins[0].parties;
+        let parties = Parties { theirs, receiver_behind: false, ..first.clone() };
+        self.origins.push(Origin { parties, source, backup });
+        self.origins.len() - 1
+    }
+
+    /// The staged row took the place of one that was held.
+    pub(super) fn replace_held(&mut self, plan: &TablePlan, n: i64) {
+        self.in_place_of_held.insert((plan.place, n));
+    }
+
+    /// Whether a staged row took the place of one that was held: our knowledge says nothing of it then.
+    pub(super) fn took_place_of_held(&self, plan: &TablePlan, n: i64) -> bool {
+        self.in_place_of_held.contains(&(plan.place, n))
+    }
+
+    /// Where the rows of a plan come from.
+    pub(super) fn origin(&self, plan: &TablePlan) -> &Origin {
+        &self.origins[plan.origin]
+    }
+
     /// The table of a plan, where its rows have versions on both sides.
     pub(super) fn table(&self, plan: &TablePlan) -> Result<Option<VersionedTable<'_>>, DatabaseError> {
-        let base = self.request.tables.iter().find(|table| table.name == plan.name);
-        let Some(base) = base.and_then(|table| table.base.as_ref()) else { return Ok(None) };
         let Some(captured) = self.captured.get(&plan.name) else { return Ok(None) };
         let base_here = self.lives.get(captured.base)?;
-        Ok(Some(VersionedTable { captured, base, base_here }))
+        if plan.origin > 0 {
+            // A row that was held has a version of its own.
+            return Ok(Some(VersionedTable { captured, base: base_here, base_here }));
+        }
+        let summary = self.request.tables.iter().find(|table| table.name == plan.name);
+        let base = summary.and_then(|table| table.base.as_ref());
+        Ok(base.map(|base| VersionedTable { captured, base, base_here }))
     }
 
     /// A captured table, by its name.
@@ -125,7 +179,7 @@ impl<'a> Versioned<'a> {
             let (Some(life), Some(generation)) = (number(place)?, number(place + 1)?) else {
                 return Ok(None);
             };
-            let life = self.staged.get(life).cloned();
+            let life = usize::try_from(life).ok().and_then(|place| self.staged.get(place)).cloned();
             Ok(life.map(|life| Dot::new(life, Generation::new(generation.cast_unsigned()))))
         };
         let Some(known) = dot(0)? else { return Ok(Version::base(table.base.clone())) };
@@ -211,7 +265,13 @@ impl<'a> Versioned<'a> {
             stage_table(plan),
         );
         let base = life::number(self.connection, table.base)?;
-        self.connection.execute(&sql, params![table.captured.id, base]).map(drop).map_err(failed)
+        self.connection.execute(&sql, params![table.captured.id, base]).map_err(failed)?;
+        let seen = format!(
+            "SELECT l.id, max(s.generation) FROM {} AS s JOIN branchline_stage.lives AS l ON l.n = s.life
+             WHERE {which} GROUP BY l.id",
+            stage_table(plan),
+        );
+        knowledge::join_seen(self.connection, &seen)
     }
 
     /// Remembers the keys whose log entries go.
@@ -247,6 +307,15 @@ impl<'a> Versioned<'a> {
         table: &VersionedTable<'_>,
     ) -> Result<(), DatabaseError> {
         self.note(plan, table, &format!("s.kind = {AS_OURS}"))
+    }
+
+    /// Notes deletions of a plan that count as made here.
+    pub(super) fn note_removals_as_ours(
+        &self,
+        plan: &TablePlan,
+        table: &VersionedTable<'_>,
+    ) -> Result<(), DatabaseError> {
+        self.note(plan, table, &format!("s.kind = {}", Removal::AsOurs as i64))
     }
 
     /// Notes staged keys as changes that are made now.

@@ -74,8 +74,11 @@ fn describe(reader: &Connection, standing: &Standing) -> Result<Position, Databa
     Ok(Position {
         own: standing.own.clone(),
         generation,
-        seen: held_here.clone(),
-        knowledge: held::without_held(reader, &lives, held_here)?,
+        knowledge: held::without_held(reader, &lives, &held_here)?,
+        seen: {
+            held_here.join(&knowledge::read_seen(reader, &lives)?);
+            held_here
+        },
         purged: knowledge::read_purged(reader, &lives)?,
         clock: standing.clock.max(stamped.last),
         day: Vec::new(),

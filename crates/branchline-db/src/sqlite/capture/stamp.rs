@@ -100,12 +100,14 @@ fn signed(generation: Generation) -> i64 {
     generation.value().cast_signed()
 }
 
-/// One row for each key. With `max(at)` alone, the other columns are those of the latest entry.
+/// One row for each key. With `max(at)` alone, the other columns are those of the latest entry. A change was packed in the
+/// life before only if nothing was written on top of it.
 fn gather() -> String {
     format!(
         "INSERT INTO temp.branchline_stamped
              (table_id, key, at, was_life, was_generation, is_victim, {keys})
-         SELECT c.table_id, {text}, max(c.at), c.was_life, c.was_generation, sum(c.victim IS NULL) = 0, {noted}
+         SELECT c.table_id, {text}, max(c.at), CASE WHEN count(c.was_life) = count(*) THEN c.was_life END,
+             CASE WHEN count(c.was_life) = count(*) THEN c.was_generation END, sum(c.victim IS NULL) = 0, {noted}
          FROM main.branchline_change AS c JOIN main.branchline_captured AS t ON t.id = c.table_id GROUP BY 1, 2",
         keys = columns_of_noted(""),
         text = text_of_noted("t.key_form", "c."),

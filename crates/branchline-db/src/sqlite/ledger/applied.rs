@@ -107,6 +107,7 @@ fn one(connection: &Connection, sql: &str, parameter: &str) -> Result<Option<App
     if !super::has_table(connection, NAME)? {
         return Ok(None);
     }
+    super::ensure(connection)?;
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let mut rows = statement.query(params![parameter]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
@@ -126,7 +127,7 @@ fn record(row: &Row<'_>) -> Result<AppliedRecord, DatabaseError> {
         epoch: Epoch::new(number(2)?),
         sequence: Sequence::new(number(3)?),
         checksum: Digest::from_bytes(row.get(4).map_err(failed)?),
-        metadata: row.get::<_, Option<[u8; 32]>>(6).map_err(failed)?.map(Digest::from_bytes),
+        metadata: row.get::<_, Option<_>>(6).map_err(failed)?.map(Digest::from_bytes),
         receipt: row.get(5).map_err(failed)?,
     })
 }

@@ -110,6 +110,14 @@ pub(in super::super) fn all(connection: &Connection) -> Result<Vec<CapturedTable
     Ok(tables)
 }
 
+/// The names of all of them; none where nothing is captured.
+pub(in super::super) fn names(connection: &Connection) -> Result<Vec<TableName>, DatabaseError> {
+    if !super::has_table(connection, NAME)? {
+        return Ok(Vec::new());
+    }
+    Ok(all(connection)?.into_iter().map(|table| table.name).collect())
+}
+
 /// Takes a table in; answers its number.
 pub(in super::super) fn add(
     connection: &Connection,

@@ -1,5 +1,6 @@
-//! `branchline_knowledge` and `branchline_purged`: of each life the highest generation that is held here, and that of
-//! which a tombstone was purged here or at somebody whose full backup was applied here.
+//! `branchline_knowledge`, `branchline_seen`, `branchline_purged`: of each life the highest generation that is held here;
+//! the highest that any row here ever had; and that of which a tombstone was purged here or at somebody whose full backup
+//! was applied here.
 
 use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
@@ -19,6 +20,12 @@ pub(super) const PURGED_TABLE: &str = "CREATE TABLE main.branchline_purged (
     life INTEGER PRIMARY KEY,
     generation INTEGER NOT NULL
 )";
+pub(in super::super) const SEEN_NAME: &str = "branchline_seen";
+pub(super) const SEEN_TABLE: &str = "CREATE TABLE main.branchline_seen (
+    life INTEGER PRIMARY KEY,
+    generation INTEGER NOT NULL
+)";
+const READ_SEEN: &str = "SELECT life, generation FROM main.branchline_seen";
 const READ: &str = "SELECT life, generation FROM main.branchline_knowledge";
 const READ_PURGED: &str = "SELECT life, generation FROM main.branchline_purged";
 const JOIN: &str = "INSERT INTO main.branchline_knowledge (life, generation) VALUES (?1, ?2)
@@ -37,6 +44,23 @@ pub(in super::super) fn read_purged(
     lives: &Lives,
 ) -> Result<Knowledge, DatabaseError> {
     read_from(connection, READ_PURGED, lives)
+}
+
+/// Of each life the highest generation that any row here had; more than is held where a sender held rows back.
+pub(in super::super) fn read_seen(
+    connection: &Connection,
+    lives: &Lives,
+) -> Result<Knowledge, DatabaseError> {
+    read_from(connection, READ_SEEN, lives)
+}
+
+/// Takes in what came here: a query of lives, by their numbers, and generations.
+pub(in super::super) fn join_seen(connection: &Connection, seen: &str) -> Result<(), DatabaseError> {
+    let sql = format!(
+        "INSERT INTO main.branchline_seen (life, generation) SELECT * FROM ({seen}) WHERE true
+         ON CONFLICT (life) DO UPDATE SET generation = max(generation, excluded.generation)"
+    );
+    connection.execute(&sql, []).map(drop).map_err(failed)
 }
 
 /// Takes in what is held now.

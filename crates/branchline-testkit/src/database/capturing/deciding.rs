@@ -6,7 +6,7 @@ use branchline_core::ports::{Amendment, TableMerge};
 
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Fixture, Shape, worked};
-use super::server::{TestServer, assert_quiet, deliver, pair, send, settle};
+use super::server::{TestServer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Statements that change a row as often as it takes to be the later one, also where the engine's clock tells no
 /// less than milliseconds.
@@ -93,10 +93,24 @@ pub async fn of_two_inserts_the_newest_wins(fixture: &dyn Fixture) {
     assert_later_wins(fixture, earlier, later, &["1.10", "20.00", "0.05", "8"]).await;
 }
 
-/// Both deleted it: nothing is left, and nothing circles.
-pub async fn two_deletes_agree(fixture: &dyn Fixture) {
-    let gone = "DELETE FROM order_items WHERE line = 2";
-    assert_later_wins(fixture, gone, gone, &["1.10", "20.00", "0.05"]).await;
+/// Both made the same of a row: nothing is overruled, nothing circles.
+pub async fn two_equal_changes_are_no_conflict(fixture: &dyn Fixture) {
+    for crossing in [false, true] {
+        let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+        for server in [&store, &hq] {
+            server
+                .write("UPDATE products SET price = '5' WHERE id = 1; DELETE FROM order_items WHERE line = 2")
+                .await;
+            server.write("INSERT INTO products VALUES (7, 'S-7', '7')").await;
+        }
+        if crossing {
+            let (there, back) = (store.pack_for(&hq.id).await, hq.pack_for(&store.id).await);
+            deliver(&mut store, &mut hq, &there).await;
+            deliver(&mut hq, &mut store, &back).await;
+        }
+        settle(&mut store, &mut hq).await;
+        assert_eq!((conflicts(&store).await, conflicts(&hq).await), (0, 0), "crossing: {crossing}");
+    }
 }
 
 /// A row that was made with knowledge of the other is no conflict, whatever the clocks say.
@@ -156,7 +170,7 @@ pub async fn an_old_backup_resurrects_nothing(fixture: &dyn Fixture) {
         let report = hq.apply(&old.clone().again(sequence)).await;
         let merged = old.merged(&report, "products");
         assert_eq!(merged, TableMerge { superseded: 2, ..TableMerge::default() }, "purged: {purge}");
-        assert_eq!(store.hashes().await, hq.hashes().await);
+        assert_same(&store, &hq).await;
     }
     assert_quiet(&mut store, &mut hq).await;
 }
@@ -185,7 +199,7 @@ pub async fn a_deletion_that_comes_before_its_row_stops_it(fixture: &dyn Fixture
     assert_eq!(hub.state().await.tombstones, 1);
     send(&mut maker, &mut hub).await;
     assert_eq!(hub.query("SELECT id FROM products").await, ["2"]);
-    assert_eq!(hub.hashes().await, remover.hashes().await);
+    assert_same(&hub, &remover).await;
     assert_eq!(hub.state().await.tombstones, 1);
 }
 
@@ -210,7 +224,7 @@ pub async fn tombstones_go_by_amendment_alone(fixture: &dyn Fixture) {
     // The peer is not behind what was purged, and so gets an increment.
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("order_items"), backup.lines()), ((0, 1), 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A peer that may lack a tombstone that is gone gets everything: what it has and the backup lacks was deleted where
@@ -239,6 +253,63 @@ pub async fn a_peer_behind_the_horizon_gets_everything(fixture: &dyn Fixture) {
     }
     deliver(&mut hq, &mut store, &back).await;
     settle(&mut store, &mut hq).await;
+}
+
+/// A filter keeps rows back: that they are not in a full backup says nothing.
+pub async fn absence_from_a_filtered_table_says_nothing(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    store.write("DELETE FROM order_items").await;
+    store.pack_for(&hq.id).await;
+    let known_to_all = store.state().await.knowledge;
+    assert_eq!(worked(store.capture().amend(Amendment::Purge { known_to_all }).await), 3);
+    let mut full = store.pack_for(&hq.id).await;
+    assert_eq!((full.request.backup_type, full.count("order_items")), (BackupType::Full, (0, 0)));
+    for summary in &mut full.request.tables {
+        summary.filtered = true;
+    }
+    let before = hq.hashes().await;
+    let report = deliver(&mut store, &mut hq, &full).await;
+    assert_eq!(full.merged_in_all(&report).deleted, 0);
+    assert_eq!(hq.hashes().await, before);
+    assert!(!worked(hq.capture().has_changes().await));
+}
+
+/// What a full backup shows to have been deleted, and a row here that its source never saw hangs on it: it cannot go,
+/// and so counts as new, and comes back to its source.
+pub async fn a_removal_that_a_child_prevents_counts_as_new(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    store.write("DELETE FROM order_items; DELETE FROM products WHERE id > 1").await;
+    store.pack_for(&hq.id).await;
+    let known_to_all = store.state().await.knowledge;
+    assert_eq!(worked(store.capture().amend(Amendment::Purge { known_to_all }).await), 5);
+    hq.write("INSERT INTO order_items VALUES ('00000000-0000-4000-8000-000000000002', 7, 3, 1)").await;
+    let (full, report) = send(&mut store, &mut hq).await;
+    assert_eq!((full.request.backup_type, full.merged(&report, "products").deleted), (BackupType::Full, 1));
+    assert_eq!(hq.query("SELECT id FROM products ORDER BY id").await, ["1", "3"]);
+    let (back, _) = send(&mut hq, &mut store).await;
+    assert_eq!((back.count("products"), back.count("order_items")), ((1, 0), (1, 0)));
+    settle(&mut store, &mut hq).await;
+    assert_eq!(store.query("SELECT line FROM order_items").await, ["7"]);
+}
+
+/// A row that was never here, from somebody who lacks a deletion that was forgotten here: it may be the row that was
+/// deleted. It goes in as a change made here, so that everybody comes to have it.
+pub async fn a_row_that_a_forgotten_deletion_may_be_about_counts_as_new(fixture: &dyn Fixture) {
+    let (mut maker, mut remover, mut hub) = three_empty(fixture).await;
+    maker.write("INSERT INTO products VALUES (1, 'A-1', '1')").await;
+    send(&mut maker, &mut remover).await;
+    remover.write("DELETE FROM products WHERE id = 1").await;
+    send(&mut remover, &mut hub).await;
+    let known_to_all = hub.state().await.knowledge;
+    assert_eq!(worked(hub.capture().amend(Amendment::Purge { known_to_all }).await), 1);
+    send(&mut maker, &mut hub).await;
+    assert_eq!(hub.query("SELECT id FROM products").await, ["1"]);
+    for target in [&mut remover, &mut maker] {
+        let (onward, _) = send(&mut hub, target).await;
+        let rows = onward.rows_of("products");
+        assert_eq!((rows.len(), &rows[0].version.dot.life), (1, &hub.life()), "{}", target.id);
+        assert_same(target, &hub).await;
+    }
 }
 
 /// Rows that both had before anything was captured: equal ones are no conflict, others are one, and both servers come

@@ -8,6 +8,7 @@ use branchline::api::v1::{
     ImportAnswer, InviteAnswer, JoinAnswer, Problem, StatusAnswer, SyncCommand, SyncOutcome,
 };
 use branchline::node::Node;
+use branchline::node::clock::Clock;
 use branchline::node::progress::silent;
 use branchline::settings::{DatabaseUrl, Profile, Settings, Sources, Template, expose_template, load};
 use branchline_core::id::ServerId;
@@ -106,6 +107,13 @@ impl Home {
         load(&sources).unwrap()
     }
 
+    /// Writes more settings behind those that are there, such as a schedule.
+    pub(crate) fn add_settings(&self, text: &str) {
+        let config_file = self.folder.join("config.toml");
+        let settings = std::fs::read_to_string(&config_file).unwrap();
+        std::fs::write(config_file, settings + "\n" + text).unwrap();
+    }
+
     /// A node that does not listen.
     pub(crate) async fn open(&self) -> Result<Arc<Node>, Problem> {
         Node::open(self.settings(&[])).await
@@ -132,6 +140,7 @@ pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
     /// Stops it when this goes.
     shutdown: Option<DropGuard>,
+    stopping: CancellationToken,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -149,9 +158,15 @@ impl Server {
         spool: impl FnOnce(Arc<dyn Spool>) -> Arc<dyn Spool>,
     ) -> Self {
         let node = build(&home, environment, spool);
-        let shutdown = CancellationToken::new();
-        let serving = node.start_serving(shutdown.clone()).await.unwrap();
-        Self { home, shop, node, shutdown: Some(shutdown.drop_guard()), serving: Some(serving) }
+        let stopping = CancellationToken::new();
+        let serving = node.start_serving(stopping.clone()).await.unwrap();
+        let shutdown = Some(stopping.clone().drop_guard());
+        Self { home, shop, node, shutdown, stopping, serving: Some(serving) }
+    }
+
+    /// From now on it sends what waits and keeps its schedule by itself, by that clock, as `serve` does.
+    pub(crate) fn works_by_itself(&self, clock: Clock) {
+        self.node.work_by_itself(clock, &self.stopping);
     }
 
     /// Stops, and starts again from what is on disk, at the same address.
@@ -168,9 +183,9 @@ impl Server {
         self.stop().await;
         let environment = [&[("BRANCHLINE_LISTEN__ADDRESS", address.as_str())], environment].concat();
         self.node = build(&self.home, &environment, spool);
-        let shutdown = CancellationToken::new();
-        self.serving = Some(self.node.start_serving(shutdown.clone()).await.unwrap());
-        self.shutdown = Some(shutdown.drop_guard());
+        self.stopping = CancellationToken::new();
+        self.serving = Some(self.node.start_serving(self.stopping.clone()).await.unwrap());
+        self.shutdown = Some(self.stopping.clone().drop_guard());
     }
 
     /// Stops listening, and waits until all that runs has ended.
