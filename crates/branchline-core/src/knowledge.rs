@@ -72,6 +72,15 @@ impl Knowledge {
         rest
     }
 
+    /// What of it the other holds too.
+    #[must_use]
+    pub fn up_to(&self, other: &Self) -> Self {
+        let shared = |(life, held): (&Life, Generation)| {
+            other.generation(life).map(|theirs| (life.clone(), theirs.min(held)))
+        };
+        self.iter().filter_map(shared).collect()
+    }
+
     fn end_before(&mut self, dot: &Dot) {
         if !self.has(dot) {
             return;

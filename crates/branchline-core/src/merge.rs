@@ -155,8 +155,8 @@ pub fn decide_held(held: &Version, local: &LocalRow, base: &Life, parties: &Part
 #[must_use]
 pub fn decide_beside_held(incoming: &Version, held: &Version, same: bool, parties: &Parties) -> Verdict {
     if incoming.was.as_ref() == Some(&held.dot) {
-        // The same change under the dot that it has now: whoever gets the held row from us later must know it by that.
-        return Verdict::Take;
+        // The pack of the life before that carried this change carried what is held: the same, or what came after it.
+        return Verdict::Same;
     }
     let held = LocalRow { present: true, version: Some(held.clone()), pending: None, same };
     decide(incoming, &held, &parties.own, parties)

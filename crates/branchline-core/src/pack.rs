@@ -22,7 +22,8 @@ pub struct Position {
     /// Of each life the highest generation that any row in the snapshot has, and at least what `knowledge` says. It is
     /// more where rows are held, and where rows came in beyond what their backup covered, because its sender held some.
     pub seen: Knowledge,
-    /// The join of the dots of tombstones that were purged.
+    /// The join of the dots of tombstones that were purged, [as far as](Knowledge::up_to) `knowledge` goes: a horizon beyond
+    /// what we may claim could never be reached by a peer.
     pub purged: Knowledge,
     /// The clock: no version in the snapshot is later.
     pub clock: ChangeTime,
@@ -156,31 +157,23 @@ pub fn plan_pack(position: &Position, audience: &Audience, wanted_full: bool) ->
     }
 }
 
-/// What a peer said that it holds, and whether it passes on what others made.
+/// What a peer said that it holds, and whether all has come here since that it had in hand then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledgement {
-    /// The peer.
-    pub peer: ServerId,
     /// What it said that it holds.
     pub knowledge: Knowledge,
-    /// Whether it relays to us.
-    pub relays: bool,
+    /// Whether everything was applied here that it had sealed for us when it said so. What it seals later it seals with
+    /// all of `knowledge` in mind.
+    pub caught_up: bool,
 }
 
-/// The dots whose tombstones may go: every peer has them, and we have all that each peer had when it said so, for a row
-/// that lost against a tombstone there may still be on its way here. Nothing may go where any peer has not answered yet.
+/// The dots whose tombstones may go: every peer has them, and nothing is on its way here that a peer sealed before it had
+/// them, for a row that lost against a tombstone there may be in it. Nothing may go where any peer has not answered yet. `own` is
+/// what we may claim ([`Position::knowledge`]), which is less than what we hold where rows are held.
 #[must_use]
 pub fn purgeable(own: &Knowledge, peers: &[Acknowledgement]) -> Knowledge {
-    let caught_up = |peer: &Acknowledgement| {
-        let sent_to_us = peer.knowledge.only(|life| peer.relays || life.server == peer.peer);
-        sent_to_us.is_within(own)
-    };
-    if peers.is_empty() || !peers.iter().all(caught_up) {
+    if peers.is_empty() || !peers.iter().all(|peer| peer.caught_up) {
         return Knowledge::new();
     }
-    let everywhere = |(life, held): (&Life, Generation)| {
-        let least = peers.iter().map(|peer| peer.knowledge.generation(life)).min().flatten()?;
-        Some((life.clone(), least.min(held)))
-    };
-    own.iter().filter_map(everywhere).collect()
+    peers.iter().fold(own.clone(), |everywhere, peer| everywhere.up_to(&peer.knowledge))
 }

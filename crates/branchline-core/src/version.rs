@@ -86,6 +86,13 @@ impl ChangeTime {
     }
 }
 
+/// The time of a change that was logged at that wall time: later than the version that it follows. Where the row has no
+/// version it may follow a deletion whose tombstone is gone; none of these is later than `forgotten`.
+#[must_use]
+pub fn stamp_time(logged: ChangeTime, follows: Option<&Version>, forgotten: ChangeTime) -> ChangeTime {
+    logged.max(follows.map_or(forgotten, |version| version.time).next())
+}
+
 /// Who made a row what it is, and when.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {

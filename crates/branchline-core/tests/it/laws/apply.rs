@@ -38,11 +38,16 @@ impl Ledger {
         }
         if backup.full {
             self.gone.join(&backup.gone);
-            for key in (0..KEYS).filter(|key| backup.rows.iter().all(|sent| sent.key != *key)) {
+            let is_said =
+                |key: &usize| backup.rows.iter().any(|sent| sent.key == *key) || backup.unsaid.contains(key);
+            for key in (0..KEYS).filter(|key| !is_said(key)) {
                 self.receive_nothing(key, &parties, site, record);
             }
             if site.rules.hold(Rule::Horizon) {
                 self.purged.join(&backup.purged);
+                if !backup.purged.is_empty() {
+                    self.forgotten = self.forgotten.max(backup.clock);
+                }
             }
         }
         self.knowledge.join(&backup.covers);
@@ -115,7 +120,7 @@ impl Ledger {
 
     /// What the merge sees of the row here.
     fn local(&self, key: usize, incoming: Image, rules: Rules, parties: &Parties) -> LocalRow {
-        let mut local = self.rows[key].beside(Some(incoming));
+        let mut local = self.rows[key].beside(Some(incoming), self.forgotten);
         if let Some(pending) = local.pending.as_mut().filter(|_| !rules.hold(Rule::PendingUnknown)) {
             // As if the sender held the change.
             pending.was = parties
@@ -188,7 +193,7 @@ impl Ledger {
                 held.theirs.join(&parties.theirs);
             }
         }
-        let mut local = self.rows[key].beside(None);
+        let mut local = self.rows[key].beside(None, self.forgotten);
         if !site.rules.hold(Rule::PendingUnknown) && local.pending.is_some() {
             return;
         }

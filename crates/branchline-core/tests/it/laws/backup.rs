@@ -27,6 +27,8 @@ pub(super) struct Backup {
     /// Whether what it lacks is gone.
     pub(super) full: bool,
     pub(super) rows: Vec<Sent>,
+    /// Keys of which a full backup says nothing, because the source holds rows of them.
+    pub(super) unsaid: Vec<usize>,
     /// The life whose base each table of the source holds.
     pub(super) bases: [Life; TABLES],
     /// What it builds on: what the target knows is left out.

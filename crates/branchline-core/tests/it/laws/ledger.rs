@@ -13,7 +13,7 @@ use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Pending};
 use branchline_core::pack::Position;
 use branchline_core::restore::{FoundLife, RememberedLife, begin_life};
-use branchline_core::version::{ChangeTime, Dot, Life, Version};
+use branchline_core::version::{ChangeTime, Dot, Life, Version, stamp_time};
 
 use super::record::{Mark, Marks, Record};
 use super::rules::{Rule, Rules};
@@ -86,13 +86,20 @@ impl Row {
         format!("{image} {version}{pending}")
     }
 
+    /// The time that a change of it is stamped with.
+    fn stamped(&self, change: &Pending, forgotten: ChangeTime) -> ChangeTime {
+        stamp_time(change.time, self.version.as_ref(), forgotten)
+    }
+
     /// As the merge sees it, beside what comes in.
-    pub(super) fn beside(&self, incoming: Option<Image>) -> LocalRow {
+    pub(super) fn beside(&self, incoming: Option<Image>, forgotten: ChangeTime) -> LocalRow {
         let value = self.image.and_then(|image| image.value);
+        let pending = self.pending.clone();
+        let pending = pending.map(|pending| Pending { time: self.stamped(&pending, forgotten), ..pending });
         LocalRow {
             present: value.is_some(),
             version: self.version.clone(),
-            pending: self.pending.clone(),
+            pending,
             same: incoming.is_some_and(|incoming| incoming.value == value),
         }
     }
@@ -131,7 +138,16 @@ pub(super) struct Applied {
     /// Its place.
     pub(super) sequence: u32,
     /// What was answered.
-    pub(super) receipt: Rc<Knowledge>,
+    pub(super) receipt: Rc<Receipt>,
+}
+
+/// The answer to a backup.
+#[derive(Debug)]
+pub(super) struct Receipt {
+    /// What is held here, held rows too.
+    pub(super) knowledge: Knowledge,
+    /// The last backup that was sealed for the source.
+    pub(super) sealed: u32,
 }
 
 /// The database.
@@ -142,6 +158,8 @@ pub(super) struct Ledger {
     pub(super) clock: ChangeTime,
     pub(super) knowledge: Knowledge,
     pub(super) purged: Knowledge,
+    /// No deletion whose tombstone was purged, here or wherever our horizon comes from, is later.
+    pub(super) forgotten: ChangeTime,
     /// The life whose base each table holds.
     pub(super) bases: [Life; TABLES],
     pub(super) rows: [Row; KEYS],
@@ -163,6 +181,7 @@ impl Ledger {
             clock: ChangeTime::default(),
             knowledge: [(own.clone(), Generation::new(0))].into_iter().collect(),
             purged: Knowledge::new(),
+            forgotten: ChangeTime::default(),
             bases: [own.clone(), own.clone()],
             own,
             rows,
@@ -173,7 +192,8 @@ impl Ledger {
         }
     }
 
-    /// What a trigger notes as the time of a change.
+    /// The time of a change that an apply makes: later than all that anybody here has heard of. What a trigger notes is
+    /// the wall clock alone.
     pub(super) fn time(&self, wall: ChangeTime) -> ChangeTime {
         wall.max(self.clock.next())
     }
@@ -207,8 +227,7 @@ impl Ledger {
             self.knowledge.add(dot.clone());
             for row in &mut self.rows {
                 let Some(pending) = row.pending.take() else { continue };
-                let follows = row.version.as_ref().map(|version| version.time.next());
-                let time = follows.map_or(pending.time, |follows| follows.max(pending.time));
+                let time = row.stamped(&pending, self.forgotten);
                 self.clock = self.clock.max(time);
                 row.version = Some(Version { dot: dot.clone(), time, was: pending.was });
             }
@@ -221,9 +240,9 @@ impl Ledger {
             day: Vec::new(),
             own: self.own.clone(),
             generation: self.generation,
-            knowledge,
             seen,
-            purged: self.purged.clone(),
+            purged: self.purged.up_to(&knowledge),
+            knowledge,
             clock: self.clock,
         }
     }
@@ -236,6 +255,7 @@ impl Ledger {
             let gone = row.version.as_ref().filter(|version| is_tombstone && known_to_all.knows(version));
             if let Some(version) = gone {
                 self.purged.add(version.dot.clone());
+                self.forgotten = self.forgotten.max(version.time);
                 record.tell(key, || format!("{name} purges {}", row.told()));
                 record.tally.purged += 1;
                 row.image.into_iter().for_each(|image| self.gone.add(image.mark));

@@ -89,6 +89,13 @@ impl Record {
         }
     }
 
+    /// Tells what happened to all keys.
+    pub(super) fn tell_all(&mut self, line: impl FnOnce(usize) -> String) {
+        if let Some((key, story)) = &mut self.story {
+            story.push(line(*key));
+        }
+    }
+
     /// A new write; nothing where there were too many to tell apart.
     pub(super) fn write(&mut self, key: usize, value: Option<u16>) -> Option<Mark> {
         let mark = Mark::try_from(self.writes.len()).ok()?;

@@ -36,6 +36,8 @@ pub(super) enum Rule {
     HeldLowers,
     /// A row made on top of a held one, or that outranks it, takes its place.
     HeldYields,
+    /// A full backup says nothing of the keys of held rows.
+    HeldUnsaid,
     /// A held row is dropped where a full backup lacks it and its sender knew it.
     HeldRemoved,
     /// A version is later than what it follows: an apply raises the clock.

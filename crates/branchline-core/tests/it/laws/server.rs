@@ -11,7 +11,7 @@ use branchline_core::version::ChangeTime;
 
 use super::apply::Site;
 use super::backup::{Backup, Sent};
-use super::ledger::{Applied, Image, KEYS, Ledger};
+use super::ledger::{Applied, Image, KEYS, Ledger, Receipt};
 use super::record::Record;
 use super::rules::{Rule, Rules};
 
@@ -38,8 +38,8 @@ pub(super) struct Pair {
     pub(super) lent: Knowledge,
     /// Until the peer has all of this, it gets whatever it lacks, whoever made it.
     pub(super) owed: Knowledge,
-    /// Until we have all of this, the peer gives us whatever we lack.
-    pub(super) awaited: Knowledge,
+    /// The last backup that the peer had sealed for us when it said what it holds.
+    pub(super) awaited: u32,
     pub(super) sealed: Option<Rc<Backup>>,
     /// The lives of both sides in which they last met: ours, and the peer's.
     pub(super) met: (Epoch, Epoch),
@@ -110,8 +110,8 @@ impl Server {
         pair.lent = Knowledge::new();
         if rules.hold(Rule::GiveAllBack) {
             pair.owed = self.ledger.knowledge.clone();
-            pair.awaited = peer.ledger.knowledge.clone();
         }
+        pair.awaited = 0;
         pair.starts_full = by_full;
     }
 
@@ -133,6 +133,9 @@ impl Server {
             let version = self.ledger.version_of(key);
             plan.takes(&version).then_some(Sent { key, image, version })
         });
+        let rows: Vec<Sent> = rows.collect();
+        let held = |key: &usize| self.ledger.held[*key].is_some() && rows.iter().all(|sent| sent.key != *key);
+        let unsaid = (0..KEYS).filter(|key| rules.hold(Rule::HeldUnsaid) && held(key)).collect();
         pair.sequence += 1;
         let sealed = Rc::new(Backup {
             source: self.index,
@@ -140,7 +143,8 @@ impl Server {
             chain: pair.met,
             sequence: pair.sequence,
             full: plan.selection == Selection::Full,
-            rows: rows.collect(),
+            rows,
+            unsaid,
             bases: self.ledger.bases.clone(),
             above: plan.acknowledged,
             covers: if rules.hold(Rule::Covers) { plan.covers } else { position.knowledge.clone() },
@@ -162,7 +166,7 @@ impl Server {
         now: u64,
         rules: Rules,
         record: &mut Record,
-    ) -> Option<Rc<Knowledge>> {
+    ) -> Option<Rc<Receipt>> {
         let last = self.ledger.applied.get(&backup.source).filter(|last| last.chain == backup.chain);
         if let Some(last) = last.filter(|last| last.sequence == backup.sequence) {
             return Some(Rc::clone(&last.receipt));
@@ -170,13 +174,13 @@ impl Server {
         let sequence = last.map_or(0, |last| last.sequence);
         let fits = match guard {
             Guard::Chain => {
-                let (own, theirs) = self.pairs[&backup.source].met;
-                backup.sequence == sequence + 1 && (backup.chain == (theirs, own) || !rules.hold(Rule::Chain))
+                let ours = (self.pairs[&backup.source].met.1, self.epoch);
+                backup.sequence == sequence + 1 && (backup.chain == ours || !rules.hold(Rule::Chain))
             }
             Guard::BuildsOn => {
-                let of_an_old_life = backup.chain.0 < self.pairs[&backup.source].met.1;
                 let builds_on_ours = backup.full || backup.above.is_within(&self.ledger.knowledge);
-                !of_an_old_life && (builds_on_ours || !rules.hold(Rule::BuildsOn))
+                backup.chain == (self.pairs[&backup.source].met.1, self.epoch)
+                    && (builds_on_ours || !rules.hold(Rule::BuildsOn))
             }
         };
         if !fits {
@@ -190,7 +194,8 @@ impl Server {
         record.tally.fulls += u64::from(backup.full);
         let site = Site { rules, wall: self.wall(now), obstacles: &self.obstacles };
         self.ledger.apply(backup, &site, record);
-        let receipt = Rc::new(self.ledger.knowledge.clone());
+        let sealed = self.pairs[&backup.source].sequence;
+        let receipt = Rc::new(Receipt { knowledge: self.ledger.knowledge.clone(), sealed });
         let applied =
             Applied { chain: backup.chain, sequence: backup.sequence, receipt: Rc::clone(&receipt) };
         self.ledger.applied.insert(backup.source, applied);
@@ -208,30 +213,29 @@ impl Server {
     }
 
     /// A receipt has come back.
-    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Knowledge) {
+    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Receipt) {
         let pair = self.pairs.get_mut(&backup.target).unwrap();
         if pair.sealed.as_ref().is_some_and(|sealed| Rc::ptr_eq(sealed, backup)) {
             pair.sealed = None;
             pair.starts_full = false;
-            pair.acknowledged.join(receipt);
+            pair.acknowledged.join(&receipt.knowledge);
+            pair.awaited = receipt.sealed;
             pair.lent = backup.seen.clone();
         }
     }
 
-    /// Removes the tombstones that no peer needs any more. `relays` says which peers pass on what others made.
-    pub(super) fn purge(&mut self, relays: &[bool], rules: Rules, record: &mut Record) {
+    /// Removes the tombstones that no peer needs any more.
+    pub(super) fn purge(&mut self, rules: Rules, record: &mut Record) {
+        let applied = |peer: &usize, pair: &Pair| {
+            let last = self.ledger.applied.get(peer).filter(|last| last.chain == (pair.met.1, pair.met.0));
+            last.map_or(0, |last| last.sequence)
+        };
         let acknowledgement = |(peer, pair): (&usize, &Pair)| Acknowledgement {
-            peer: format!("S{peer}").parse().unwrap(),
             knowledge: pair.acknowledged.clone(),
-            relays: relays[*peer] || !pair.awaited.is_within(&self.ledger.knowledge),
+            caught_up: applied(peer, pair) >= pair.awaited || !rules.hold(Rule::PurgeWaits),
         };
         let peers: Vec<Acknowledgement> = self.pairs.iter().map(acknowledgement).collect();
-        let mut own = self.ledger.told_knowledge();
-        if !rules.hold(Rule::PurgeWaits) {
-            // As if we had all that they had.
-            peers.iter().for_each(|peer| own.join(&peer.knowledge));
-        }
-        self.ledger.purge(&purgeable(&own, &peers), record);
+        self.ledger.purge(&purgeable(&self.ledger.told_knowledge(), &peers), record);
     }
 
     /// The database is restored from a copy. Open transactions of the shop's are gone with the old one.

@@ -12,7 +12,7 @@ use branchline_core::version::{ChangeTime, Life};
 
 use super::backup::Backup;
 use super::dice::Dice;
-use super::ledger::{Image, KEYS, Ledger, Row, TABLES, table_of, told, told_knowledge};
+use super::ledger::{Image, KEYS, Ledger, Receipt, Row, TABLES, table_of, told, told_knowledge};
 use super::record::Record;
 use super::rules::Rules;
 use super::server::{Guard, Open, Pair, Server};
@@ -201,7 +201,7 @@ impl World {
             acknowledged,
             lent: Knowledge::new(),
             owed: Knowledge::new(),
-            awaited: Knowledge::new(),
+            awaited: 0,
             sealed: None,
             met,
             sequence: 0,
@@ -276,7 +276,7 @@ impl World {
         let deletes = is_live(&self.servers[server].ledger.rows[key]) && self.dice.permille(500);
         let image = self.image(key, !deletes)?;
         let server = &self.servers[server];
-        Some((image, server.ledger.time(server.wall(self.now))))
+        Some((image, server.wall(self.now)))
     }
 
     pub(super) fn make_visible(&mut self, server: usize, key: usize, image: Image, time: ChangeTime) {
@@ -337,18 +337,15 @@ impl World {
         self.meet(from, to);
         let backup = self.servers[from].pack(to, wanted_full, self.rules);
         self.files.push(Rc::clone(&backup));
-        for sent in &backup.rows {
-            self.record.tell(sent.key, || {
-                let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
-                let known =
-                    [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
-                format!(
-                    "{way}, lost {lost}/{receipt_lost}: {} {}; above, covers, knowledge, purged {known:?}",
-                    sent.image.told(),
-                    told(&sent.version),
-                )
-            });
-        }
+        self.record.tell_all(|key| {
+            let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
+            let known =
+                [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
+            let row = backup.rows.iter().find(|sent| sent.key == key);
+            let row =
+                row.map_or("-".to_owned(), |sent| format!("{} {}", sent.image.told(), told(&sent.version)));
+            format!("{way}, lost {lost}/{receipt_lost}: {row}; above, covers, knowledge, purged {known:?}")
+        });
         if !lost {
             let receipt = self.deliver(&backup);
             if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
@@ -365,7 +362,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, backup: &Backup) -> Option<Rc<Knowledge>> {
+    fn deliver(&mut self, backup: &Backup) -> Option<Rc<Receipt>> {
         let guard = self.climate.guard;
         self.servers[backup.target].receive(backup, guard, self.now, self.rules, &mut self.record)
     }
@@ -383,8 +380,7 @@ impl World {
     }
 
     pub(super) fn purge(&mut self, server: usize) {
-        let relays: Vec<bool> = self.servers.iter().map(|server| server.relay).collect();
-        self.servers[server].purge(&relays, self.rules, &mut self.record);
+        self.servers[server].purge(self.rules, &mut self.record);
     }
 
     pub(super) fn copy(&mut self, server: usize) {
