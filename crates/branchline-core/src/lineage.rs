@@ -169,7 +169,7 @@ mod tests {
                 (Life::new(own.server.clone(), Epoch::new(epoch)), Generation::new(generation)),
                 (Life::new("S2".parse().unwrap(), Epoch::new(8)), Generation::new(80)),
             ]),
-            relays: false,
+            sealed: Sequence::new(0),
         };
         let check = |standing: Option<Standing>, applied: Option<u64>| {
             let applied = applied.map(|epoch| (Epoch::new(epoch), Sequence::new(70)));

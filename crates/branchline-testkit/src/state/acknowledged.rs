@@ -34,8 +34,7 @@ pub async fn how_far_a_peer_is_reads_back_whole_and_goes_with_it(store: SharedSt
         knowledge: knowledge(),
         lent: knowledge(),
         owed: knowledge(),
-        awaited: knowledge(),
-        relays: true,
+        sealed: Sequence::new(5),
         chain: Some(chain),
         past_budget: true,
         ..nothing("B")
