@@ -10,6 +10,7 @@ mod capture;
 mod compare;
 mod connect;
 mod copy;
+mod day;
 mod error;
 mod ident;
 mod ledger;

@@ -19,6 +19,7 @@ mod apply;
 mod capture;
 mod compare;
 mod connect;
+mod day;
 mod error;
 mod ident;
 mod key;

@@ -23,6 +23,7 @@ mod backups;
 mod compare;
 mod completions;
 mod config;
+mod days;
 mod demo;
 mod detach;
 mod explain;
@@ -102,6 +103,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Done, Failure> {
         Verb::Tables(arguments) => tables::run(arguments, session).await,
         Verb::Attach(arguments) => attach::run(arguments, session).await,
         Verb::Detach => detach::run(session).await,
+        Verb::Days(arguments) => days::run(arguments, session).await,
         Verb::Held(verb) => held::run(verb, session).await,
         Verb::Sync(arguments) => sync::run(arguments, session).await,
         Verb::Status => status::run(session).await,

@@ -13,6 +13,7 @@ mod attach;
 mod backups;
 pub mod clock;
 mod compare;
+mod days;
 mod deliver;
 pub mod describe;
 mod inbox;
@@ -195,6 +196,7 @@ impl Node {
             Command::Tables => self.tables().await.map(Answer::Tables),
             Command::Attach { new_life } => self.attach(new_life).await.map(Answer::Attach),
             Command::Detach => self.detach().await.map(Answer::Changed),
+            Command::Days { day } => self.days(day.as_deref()).await.map(Answer::Days),
             Command::HeldList => self.list_held().await.map(Answer::Held),
             Command::Sync(sync) => self.sync(sync, &progress).await.map(Answer::Sync),
             Command::Status => self.status().await.map(|status| Answer::Status(Box::new(status))),

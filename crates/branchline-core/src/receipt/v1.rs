@@ -6,6 +6,7 @@
 //! S is the last member and of fixed length. What is signed is everything before `,"signature":"`, byte for byte,
 //! so a receipt is verified before it is parsed, and a stored one stays valid whatever a later version adds.
 
+mod day;
 mod raw;
 
 use data_encoding::BASE64;
@@ -147,6 +148,7 @@ fn to_raw(receipt: &Receipt) -> RawReceipt {
         held: totals.held,
         released: receipt.released,
         held_rows: receipt.held.iter().map(held_to_raw).collect(),
+        day: receipt.day.as_ref().map(day::to_raw),
         standing: receipt.standing.as_ref().map(standing_to_raw),
         tables: receipt.tables.iter().map(table).collect(),
         foreign_keys: receipt.foreign_keys.clone(),
@@ -207,6 +209,7 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
     let server: ServerId = field(&raw.server_id, "serverId")?;
     Ok(Receipt {
         success: raw.success,
+        day: raw.day.map(day::from_raw).transpose()?,
         standing: raw.standing.map(|standing| standing_of(standing, &server)).transpose()?,
         server,
         server_key: key.map(PublicKey::from_bytes).ok_or_else(|| malformed("serverKey is not valid"))?,

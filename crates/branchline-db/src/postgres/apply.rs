@@ -51,6 +51,7 @@ use branchline_core::ports::{
 };
 use branchline_core::schema::Table;
 
+use super::day;
 use super::error::is_contention;
 use super::ledger;
 use super::schema::{Catalogue, Relation};
@@ -215,6 +216,11 @@ impl PostgresApply {
         let knowledge = self.write_ledger().await?;
         sequences::advance(&self.session, &self.tables).await?;
         self.stages.end("sequences");
+        let close = self.request.context.as_ref().and_then(|context| context.day.as_ref());
+        let day = match close {
+            Some(close) => day::check(&self.session, &self.catalogue, close).await?,
+            None => Vec::new(),
+        };
         let checked_by_join = self.bulk.took_foreign_keys_off();
         Ok(MergeReport {
             tables: merged.counts,
@@ -224,7 +230,7 @@ impl PostgresApply {
             knowledge,
             held: merged.held,
             released: merged.released,
-            day: Vec::new(),
+            day,
         })
     }
 

@@ -28,6 +28,7 @@ use branchline_core::version::{ChangeTime, Dot, Version};
 use tokio_postgres::Row;
 
 use super::PostgresDatabase;
+use super::day;
 use super::ledger::{self, Lives, unsigned};
 use super::session::Session;
 use changes::PostgresChanges;
@@ -78,9 +79,12 @@ impl Capture for PostgresDatabase {
         })
     }
 
-    fn pack(&self, _request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
+    fn pack(&self, request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
         Box::pin(async move {
-            let taken = stamp::take(&self.sessions).await?;
+            let mut taken = stamp::take(&self.sessions).await?;
+            if let Some((day, tables)) = &request.day {
+                taken.position.day = day::totals(&taken.reader, &taken.catalogue, day, tables).await?;
+            }
             let changes: Box<dyn Changes> = Box::new(PostgresChanges::of(taken));
             Ok(changes)
         })

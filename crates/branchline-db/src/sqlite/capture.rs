@@ -45,9 +45,9 @@ impl Capture for SqliteDatabase {
         Box::pin(thread::run(move || look::look(&connect::open_for_reading(&place)?)))
     }
 
-    fn pack(&self, _request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
+    fn pack(&self, request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
         Box::pin(async move {
-            let session = changes::SqliteChanges::open(Arc::clone(&self.place)).await?;
+            let session = changes::SqliteChanges::open(Arc::clone(&self.place), request).await?;
             Ok(Box::new(session) as Box<dyn Changes>)
         })
     }

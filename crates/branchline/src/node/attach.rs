@@ -105,6 +105,7 @@ impl Node {
     pub(super) async fn take_position(
         &self,
         heard: impl Iterator<Item = Heard<'_>> + Send,
+        request: PackRequest,
     ) -> Result<Option<Box<dyn Changes>>, Problem> {
         let database = self.database().await?;
         let remembered = self.memory.remembered().await?;
@@ -118,7 +119,7 @@ impl Node {
         for Heard { peer, standing, last_applied } in heard {
             check_peer(&own, ledger.generation, peer, standing, last_applied)?;
         }
-        let changes = database.capture().pack(PackRequest::default()).await?;
+        let changes = database.capture().pack(request).await?;
         if changes.position().own.server != self.settings.server {
             return Err(DatabaseError::Attached { server: changes.position().own.server.clone() }.into());
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
+use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence, ServerId};
 use branchline_core::limits::CLOCK_SKEW_WARNED;
 use branchline_core::peer::{Activity, Peer};
@@ -45,6 +46,8 @@ pub(super) struct Wish {
     pub(super) backup_type: Option<BackupType>,
     /// Whether the peers are asked to remove rows that are not here.
     pub(super) mirror: bool,
+    /// The business day that is closed with it.
+    pub(super) day: Option<BusinessDay>,
 }
 
 impl Wish {
@@ -53,12 +56,15 @@ impl Wish {
             None => None,
             Some("full") => Some(BackupType::Full),
             Some("incremental") => Some(BackupType::Incremental),
+            Some("daily_transactions") => Some(BackupType::DailyTransactions),
             Some(other) => {
                 let message = format!("{other} is not a type of backup that can be asked for");
-                return Err(Problem::new(Code::USAGE, message).with_help("full or incremental"));
+                return Err(
+                    Problem::new(Code::USAGE, message).with_help("full, incremental or daily_transactions")
+                );
             }
         };
-        Ok(Self { backup_type, mirror })
+        Ok(Self { backup_type, mirror, day: None })
     }
 }
 
@@ -97,7 +103,7 @@ impl Node {
         sync: SyncCommand,
         progress: &ProgressSink,
     ) -> Result<SyncAnswer, Problem> {
-        let wish = Wish::of(sync.backup_type.as_deref(), sync.mirror)?;
+        let wish = self.wish(&sync)?;
         let peers = self.sync_peers(&sync.peers).await?;
         let _in_hand = self.retries.take_in_hand(peers.iter().map(|peer| peer.id.clone()));
         if sync.fresh && !sync.dry_run {
@@ -111,6 +117,19 @@ impl Node {
         let peers = self.send_in_rounds(targets, wish, progress).await?;
         self.purge().await?;
         Ok(SyncAnswer { peers })
+    }
+
+    /// A day is closed only where that is asked for.
+    fn wish(&self, sync: &SyncCommand) -> Result<Wish, Problem> {
+        let wish = Wish::of(sync.backup_type.as_deref(), sync.mirror)?;
+        if wish.backup_type != Some(BackupType::DailyTransactions) {
+            return match &sync.day {
+                None => Ok(wish),
+                Some(_) => Err(Problem::new(Code::USAGE, "only a daily backup closes a day")
+                    .with_help("branchline sync --type daily_transactions --day 2026-11-27")),
+            };
+        }
+        Ok(Wish { day: Some(self.business_day(sync.day.as_deref())?), ..wish })
     }
 
     async fn send_in_rounds(

@@ -10,7 +10,7 @@ use branchline_core::ports::{
     BoxFuture, ForeignKeyCheck, MergeReport, ReceiptRecord, Signer, SignerError, StateError,
 };
 use branchline_core::receipt::v1::seal_receipt;
-use branchline_core::receipt::{Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
+use branchline_core::receipt::{DayReceipt, Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
 use branchline_core::standing::Standing;
 use branchline_core::version::Life;
 use jiff::Timestamp;
@@ -114,6 +114,7 @@ impl Maker<'_> {
         receipt.warnings = warnings(&totals, report.released);
         receipt.held.clone_from(&report.held);
         receipt.released = report.released;
+        receipt.day = metadata.day.as_ref().map(|close| DayReceipt::of(close, &report.day));
         receipt.standing = report.knowledge.as_ref().map(|knowledge| Standing {
             life: Life::new(self.server.clone(), self.epoch),
             knowledge: knowledge.clone(),
@@ -163,6 +164,7 @@ impl Maker<'_> {
             tables: Vec::new(),
             held: Vec::new(),
             released: 0,
+            day: None,
             standing: None,
             foreign_keys: String::new(),
             locked_for: Duration::ZERO,

@@ -52,6 +52,7 @@ fn receipt(signer: &TestSigner) -> Receipt {
         }],
         held: Vec::new(),
         released: 0,
+        day: None,
         standing: None,
         foreign_keys: "row by row".into(),
         locked_for: Duration::from_millis(12),

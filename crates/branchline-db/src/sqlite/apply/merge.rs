@@ -12,6 +12,7 @@ use branchline_core::schema::{TableName, parents_first};
 use rusqlite::Connection;
 
 use super::super::connect::three_times;
+use super::super::day;
 use super::super::error::failed;
 use super::super::ledger::life::Lives;
 use super::super::ledger::{self, knowledge, standing};
@@ -72,6 +73,8 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     let mut merge = Merge { connection, request, catalogue, versioned: versioned.as_ref(), stages };
     let outcome = merge.carry_out(plans, removals, &retried, &mut tables)?;
     tables.truncate(of_the_backup);
+    let close = request.context.as_ref().and_then(|context| context.day.as_ref());
+    let day = close.map_or_else(|| Ok(Vec::new()), |close| day::check(connection, catalogue, close))?;
     let stages = stages.report();
     let locked_for: Duration =
         stages.iter().filter(|(name, _)| LOCKED.contains(name)).map(|(_, taken)| *taken).sum();
@@ -84,7 +87,7 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         knowledge: outcome.knowledge,
         held: outcome.held,
         released: outcome.released,
-        day: Vec::new(),
+        day,
     })
 }
 

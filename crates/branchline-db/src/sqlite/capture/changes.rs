@@ -17,12 +17,13 @@ use std::sync::Arc;
 
 use branchline_core::backup::RowBatch;
 use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
-use branchline_core::pack::{PackPlan, Position, Selection};
+use branchline_core::pack::{PackPlan, PackRequest, Position, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
 use branchline_core::schema::{Schema, TableName};
 use rusqlite::{Connection, Row, params};
 
 use super::super::connect::{self, Place};
+use super::super::day;
 use super::super::error::failed;
 use super::super::ident::Ident;
 use super::super::ledger::captured::{self, CapturedTable};
@@ -56,11 +57,15 @@ struct Begun {
 
 impl SqliteChanges {
     /// Takes a position.
-    pub(super) async fn open(place: Arc<Place>) -> Result<Self, DatabaseError> {
+    pub(super) async fn open(place: Arc<Place>, request: PackRequest) -> Result<Self, DatabaseError> {
         let to_open = Arc::clone(&place);
         let begin = move |connection: Connection| {
-            let position = position::take(&place, &connection)?;
-            let begun = Begun { catalogue: Arc::new(schema::read(&connection)?), position };
+            let mut position = position::take(&place, &connection)?;
+            let catalogue = Arc::new(schema::read(&connection)?);
+            if let Some((day, tables)) = &request.day {
+                position.day = day::totals(&connection, &catalogue, day, tables)?;
+            }
+            let begun = Begun { catalogue, position };
             let reader = Reader::new(connection, begun.clone())?;
             Ok((begun, Box::new(move |requests| serve(&reader, requests)) as Serve<Request>))
         };

@@ -64,6 +64,11 @@ pub enum Command {
     Detach,
     /// Rows that came in and could not go in yet.
     HeldList,
+    /// Which business days are complete; of one day also which peers have not closed it.
+    Days {
+        #[serde(default)]
+        day: Option<String>,
+    },
     /// Send a backup to peers.
     Sync(SyncCommand),
     /// How everything stands.
@@ -94,9 +99,12 @@ pub enum Command {
 pub struct SyncCommand {
     /// The peers, by id; all active ones, where it is empty.
     pub peers: Vec<String>,
-    /// `full` or `incremental`; what fits each peer, where nothing is said.
+    /// `full`, `incremental` or `daily_transactions`; what fits each peer, where nothing is said.
     #[serde(default)]
     pub backup_type: Option<String>,
+    /// The business day that `daily_transactions` closes; today, where nothing is said.
+    #[serde(default)]
+    pub day: Option<String>,
     /// Make everything ready and say what would be sent, but send nothing.
     pub dry_run: bool,
     /// Ask the peers to remove rows that this database does not have.

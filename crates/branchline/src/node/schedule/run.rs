@@ -3,12 +3,14 @@
 //! What goes wrong with one peer is its own affair; the run comes to the worst of what it came to with each.
 
 use branchline_core::code::Code;
+use branchline_core::day::closing_date;
 use branchline_core::id::ServerId;
 use branchline_core::peer::Peer;
 use branchline_core::ports::DatabaseError;
 use branchline_core::schedule::{RunOutcome, ScheduleEntry, ScheduleKind};
 
 use super::super::Node;
+use super::super::clock::now;
 use super::super::progress::silent;
 use super::super::retry::can_be_called;
 use crate::api::v1::{CompareAnswer, Problem, SyncCommand, SyncOutcome};
@@ -112,7 +114,10 @@ impl Node {
         if kind != ScheduleKind::Full {
             self.must_be_attached().await?;
         }
-        let command = sync_command(kind, peers);
+        let mut command = sync_command(kind, peers);
+        if kind == ScheduleKind::DailyTransactions {
+            command.day = Some(closing_date(&now().to_zoned(self.settings.time_zone.clone())).to_string());
+        }
         Ok(self.sync(command, &silent()).await?.peers)
     }
 
@@ -147,10 +152,8 @@ pub(super) fn is_for(entry: &ScheduleEntry, peer: &Peer) -> bool {
 fn sync_command(kind: ScheduleKind, peers: &[ServerId]) -> SyncCommand {
     let backup_type = match kind {
         ScheduleKind::Full => Some("full".to_owned()),
-        ScheduleKind::Incremental
-        | ScheduleKind::DailyTransactions
-        | ScheduleKind::Live
-        | ScheduleKind::Compare => None,
+        ScheduleKind::DailyTransactions => Some("daily_transactions".to_owned()),
+        ScheduleKind::Incremental | ScheduleKind::Live | ScheduleKind::Compare => None,
     };
     SyncCommand {
         peers: peers.iter().map(ToString::to_string).collect(),

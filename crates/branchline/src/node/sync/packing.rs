@@ -10,6 +10,7 @@
 
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
+use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence};
 use branchline_core::lineage::Remembered;
 use branchline_core::pack::{PackPlan, Position, Selection, plan_pack};
@@ -46,6 +47,7 @@ struct Place {
     previous: Option<ChainEnd>,
     target_epoch: Option<Epoch>,
     mirror: bool,
+    day: Option<BusinessDay>,
 }
 
 impl Node {
@@ -69,7 +71,7 @@ impl Node {
         }
         let _turn = self.queue_turn.lock().await;
         let heard = targets.iter().map(Target::heard);
-        let taken = self.take_position(heard).await;
+        let taken = self.take_position(heard, self.pack_request(wish.day)).await;
         if let Err(problem) = &taken
             && targets.iter().any(|target| target.resumed)
         {
@@ -102,28 +104,36 @@ impl Node {
         let destination = Destination { spool: self.spool.as_ref(), data_file: backup_id()?, codec };
         let restrict = |schema| self.restrict(schema);
         let _turn = self.queue_turn.lock().await;
-        let mut place = Place { last_applied: None, previous: None, target_epoch: None, mirror: wish.mirror };
-        let (draft, remembered) = match self.take_position(std::iter::empty()).await? {
-            None => {
-                let database = self.database().await?;
-                (pack(database.as_ref(), &restrict, destination, reporter).await?, None)
-            }
-            Some(mut changes) => {
-                let planned = self.plan_for(peer, changes.position(), wish).await?;
-                if planned.brings_nothing() {
-                    changes.close().await?;
-                    let message = format!("there is nothing new for {}", peer.id);
-                    let help = format!("branchline backups export {} --type full", peer.id);
-                    return Err(Problem::new(Code::NOT_FOUND, message).with_help(help));
-                }
-                (place.previous, place.target_epoch) = (planned.previous, planned.target_epoch);
-                let draft =
-                    pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter).await?;
-                let remembered = self.remembered_at(changes.position()).await?;
-                changes.close().await?;
-                (draft, Some(remembered))
-            }
+        let mut place = Place {
+            last_applied: None,
+            previous: None,
+            target_epoch: None,
+            mirror: wish.mirror,
+            day: wish.day,
         };
+        let (draft, remembered) =
+            match self.take_position(std::iter::empty(), self.pack_request(wish.day)).await? {
+                None => {
+                    let database = self.database().await?;
+                    (pack(database.as_ref(), &restrict, destination, reporter).await?, None)
+                }
+                Some(mut changes) => {
+                    let planned = self.plan_for(peer, changes.position(), wish).await?;
+                    if planned.brings_nothing() {
+                        changes.close().await?;
+                        let message = format!("there is nothing new for {}", peer.id);
+                        let help = format!("branchline backups export {} --type full", peer.id);
+                        return Err(Problem::new(Code::NOT_FOUND, message).with_help(help));
+                    }
+                    (place.previous, place.target_epoch) = (planned.previous, planned.target_epoch);
+                    let draft =
+                        pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter)
+                            .await?;
+                    let remembered = self.remembered_at(changes.position()).await?;
+                    changes.close().await?;
+                    (draft, Some(remembered))
+                }
+            };
         let sealed = self.seal_for(peer, &place, &draft).await?;
         let mut entries = queue(self.memory.store(), vec![sealed], remembered).await?;
         entries.pop().ok_or_else(|| Problem::new(Code::INTERNAL, "nothing was queued"))
@@ -146,7 +156,7 @@ impl Node {
         wish: Wish,
         progress: &ProgressSink,
     ) -> Result<(), Problem> {
-        if wish.backup_type == Some(BackupType::Incremental) {
+        if matches!(wish.backup_type, Some(BackupType::Incremental | BackupType::DailyTransactions)) {
             return Err(branchline_core::ports::DatabaseError::NotAttached.into());
         }
         let database = self.database().await?;
@@ -162,6 +172,7 @@ impl Node {
                 previous: None,
                 target_epoch: None,
                 mirror: wish.mirror,
+                day: wish.day,
             };
             sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
         }
@@ -183,7 +194,8 @@ impl Node {
         let mut groups: Vec<(PackPlan, Vec<(usize, Planned)>)> = Vec::new();
         for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| !target.resumed) {
             let planned = match self.plan_for(&target.peer, &position, wish).await {
-                Ok(planned) if planned.brings_nothing() => {
+                // A day is closed also where nothing happened since the last backup.
+                Ok(planned) if planned.brings_nothing() && wish.day.is_none() => {
                     target.verdict = Some(outcome(target, None, "in_step", None));
                     continue;
                 }
@@ -212,6 +224,7 @@ impl Node {
                     previous: planned.previous,
                     target_epoch: planned.target_epoch,
                     mirror: wish.mirror,
+                    day: wish.day,
                 };
                 sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
             }
@@ -273,6 +286,7 @@ impl Node {
             previous: place.previous.map(|previous| previous.metadata),
             mirror: place.mirror,
             target_epoch: place.target_epoch,
+            day: place.day,
         };
         let sealed = seal(draft, &self.settings.server, &ledger, &addressed, now(), self.signer());
         sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))
