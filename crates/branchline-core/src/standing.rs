@@ -2,17 +2,19 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | standing | what a server says of itself in each hello and receipt: its life, what it holds, whether it relays to us |
+//! | standing | what a server says of itself in each hello and receipt: its life, what it holds, what it has sealed for us |
 //! | acknowledged | what the state keeps of a peer's standing: nothing that it holds is sent to it again |
 //! | chain end | the last of our backups that it applied: an increment names it as the one before |
 //! | meeting | the first word between two lives: where either side has begun another life, the pair meets anew |
-//! | owed, awaited | what we held, and what the peer held, when the pair met anew |
+//! | owed | what we held when the pair met anew |
 //!
 //! Rules:
 //! * The latest word counts. A hello replaces what was acknowledged: a peer that knows less than it said was restored from a
 //!   copy, and gets again what it lost. A receipt answers an older moment, and is joined.
 //! * Where a pair meets anew ([`restore`](crate::restore)), its chain starts with a full backup. Until the peer holds all
-//!   that is owed, it gets whatever it lacks, whoever made it; until we hold all that is awaited, it counts as relaying.
+//!   that is owed, it gets whatever it lacks, whoever made it.
+//! * What a peer had sealed for us when it last spoke may hold rows that lost against a tombstone there: until we have
+//!   applied it, tombstones are kept ([`purgeable`](crate::pack::purgeable)).
 //! * An increment goes out only where the peer's last applied backup is the one that it acknowledged. Whatever
 //!   else is found there means that its chain starts anew too.
 //! * A peer that captures no changes says nothing of what it holds: it holds what our chain brought.
@@ -30,8 +32,8 @@ pub struct Standing {
     pub life: Life,
     /// All that it holds, held rows too.
     pub knowledge: Knowledge,
-    /// Whether it passes on to that peer what others made.
-    pub relays: bool,
+    /// The last place in its chain to that peer that it has given out, or is giving out at this moment; 0 where none.
+    pub sealed: Sequence,
 }
 
 /// The last of our backups that a peer applied.
@@ -80,10 +82,8 @@ pub struct Acknowledged {
     pub lent: Knowledge,
     /// What we held when the pair met anew.
     pub owed: Knowledge,
-    /// What it held when the pair met anew.
-    pub awaited: Knowledge,
-    /// Whether it passes on to us what others made.
-    pub relays: bool,
+    /// The last place in its chain to us that it had given out when it last spoke.
+    pub sealed: Sequence,
     /// Where the chain to it ends; nothing where the next backup must start one.
     pub chain: Option<ChainEnd>,
     /// It is so far behind that tombstones are kept for it no longer: only a full backup brings it back.
@@ -100,8 +100,7 @@ impl Acknowledged {
             knowledge: Knowledge::new(),
             lent: Knowledge::new(),
             owed: Knowledge::new(),
-            awaited: Knowledge::new(),
-            relays: false,
+            sealed: Sequence::new(0),
             chain: None,
             past_budget: false,
         }
@@ -164,14 +163,11 @@ impl Acknowledged {
         Audience { acknowledged: self.knowledge.clone(), lent: self.lent.clone(), relay: relay || owes }
     }
 
-    /// What counts of it where tombstones are purged. `own` is what we hold.
+    /// What counts of it where tombstones are purged. `applied` is the place of its last backup that was applied here.
     #[must_use]
-    pub fn acknowledgement(&self, own: &Knowledge) -> Acknowledgement {
-        Acknowledgement {
-            peer: self.peer.clone(),
-            knowledge: self.knowledge.clone(),
-            relays: self.relays || !self.awaited.is_within(own),
-        }
+    pub fn acknowledgement(&self, applied: Option<Sequence>) -> Acknowledgement {
+        let caught_up = self.sealed <= applied.unwrap_or_default();
+        Acknowledgement { knowledge: self.knowledge.clone(), caught_up }
     }
 
     /// The backup that an increment of that epoch follows; nothing where only a full backup can go.
@@ -195,7 +191,7 @@ impl Acknowledged {
 
     fn meet(&mut self, ours: &Ourselves, standing: &Standing) -> bool {
         let now = (ours.epoch, standing.life.epoch);
-        self.relays = standing.relays;
+        self.sealed = standing.sealed;
         let before = self.met.replace(now);
         if before.is_none_or(|before| before == now) {
             return false;
@@ -204,7 +200,6 @@ impl Acknowledged {
         self.knowledge = standing.knowledge.clone();
         self.lent = Knowledge::new();
         self.owed = ours.knowledge.clone();
-        self.awaited = standing.knowledge.clone();
         true
     }
 }

@@ -12,13 +12,13 @@ use crate::table::{self, Fields, InTable, integer, known_lines, points_nowhere};
 const TABLE: table::Table = "acknowledged";
 
 const PUT: &str = "
-    INSERT INTO acknowledged (peer, met_own, met_peer, knowledge, lent, owed, awaited, relays,
+    INSERT INTO acknowledged (peer, met_own, met_peer, knowledge, lent, owed, sealed,
                               chain_epoch, chain_sequence, chain_metadata, past_budget)
-    VALUES (:peer, :met_own, :met_peer, :knowledge, :lent, :owed, :awaited, :relays,
+    VALUES (:peer, :met_own, :met_peer, :knowledge, :lent, :owed, :sealed,
             :chain_epoch, :chain_sequence, :chain_metadata, :past_budget)
     ON CONFLICT (peer) DO UPDATE SET
         met_own = excluded.met_own, met_peer = excluded.met_peer, knowledge = excluded.knowledge,
-        lent = excluded.lent, owed = excluded.owed, awaited = excluded.awaited, relays = excluded.relays,
+        lent = excluded.lent, owed = excluded.owed, sealed = excluded.sealed,
         chain_epoch = excluded.chain_epoch, chain_sequence = excluded.chain_sequence,
         chain_metadata = excluded.chain_metadata, past_budget = excluded.past_budget";
 const ALL: &str = "SELECT * FROM acknowledged ORDER BY peer";
@@ -36,8 +36,7 @@ pub(crate) fn put(connection: &Connection, acknowledged: &Acknowledged) -> Resul
             ":knowledge": known_lines(&acknowledged.knowledge),
             ":lent": known_lines(&acknowledged.lent),
             ":owed": known_lines(&acknowledged.owed),
-            ":awaited": known_lines(&acknowledged.awaited),
-            ":relays": acknowledged.relays,
+            ":sealed": integer(TABLE, acknowledged.sealed.value())?,
             ":chain_epoch": number(chain.map(|chain| chain.epoch.value()))?,
             ":chain_sequence": number(chain.map(|chain| chain.sequence.value()))?,
             ":chain_metadata": chain.map(|chain| chain.metadata.as_bytes()),
@@ -74,8 +73,7 @@ fn read(fields: &Fields<'_>) -> Result<Acknowledged, StateError> {
         knowledge: fields.knowledge("knowledge")?,
         lent: fields.knowledge("lent")?,
         owed: fields.knowledge("owed")?,
-        awaited: fields.knowledge("awaited")?,
-        relays: fields.value("relays")?,
+        sealed: Sequence::new(fields.number("sealed")?),
         chain,
         past_budget: fields.value("past_budget")?,
     })

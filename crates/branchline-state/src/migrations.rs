@@ -137,8 +137,7 @@ CREATE TABLE acknowledged (
     knowledge      TEXT NOT NULL,
     lent           TEXT NOT NULL,
     owed           TEXT NOT NULL,
-    awaited        TEXT NOT NULL,
-    relays         INTEGER NOT NULL,
+    sealed         INTEGER NOT NULL,
     chain_epoch    INTEGER,
     chain_sequence INTEGER,
     chain_metadata BLOB,
@@ -150,7 +149,8 @@ CREATE TABLE remembered (
     database   TEXT,
     epoch      INTEGER NOT NULL,
     generation INTEGER NOT NULL,
-    clock      INTEGER NOT NULL
+    clock      INTEGER NOT NULL,
+    packed_at  INTEGER NOT NULL
 ) STRICT;
 ";
 

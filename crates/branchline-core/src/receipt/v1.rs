@@ -14,7 +14,7 @@ use data_encoding::BASE64;
 use super::{Receipt, ReceiptFault, StageTime, TableReceipt};
 use crate::backup::v1::{AFTER_SIGNATURE, BEFORE_SIGNATURE, TAIL_BYTES, json};
 use crate::code::{Code, Explain};
-use crate::id::{BackupId, Epoch, Generation, KeyId, ServerId};
+use crate::id::{BackupId, Epoch, Generation, KeyId, Sequence, ServerId};
 use crate::ports::{HeldReport, Signer, SignerError};
 use crate::schema::TableName;
 use crate::signing::{PublicKey, Signature, SignedKind};
@@ -175,7 +175,7 @@ fn standing_to_raw(standing: &Standing) -> RawStanding {
     };
     RawStanding {
         epoch: standing.life.epoch.value(),
-        relays: standing.relays,
+        sealed: standing.sealed.value(),
         knowledge: standing.knowledge.iter().map(known).collect(),
     }
 }
@@ -242,7 +242,7 @@ fn standing_of(raw: RawStanding, server: &ServerId) -> Result<Standing, ReceiptE
     Ok(Standing {
         life: Life::new(server.clone(), Epoch::new(raw.epoch)),
         knowledge: raw.knowledge.into_iter().map(known).collect::<Result<_, _>>()?,
-        relays: raw.relays,
+        sealed: Sequence::new(raw.sealed),
     })
 }
 

@@ -15,7 +15,7 @@ fn knowledge(known: &[(&str, u64, u64)]) -> Knowledge {
 }
 
 fn standing(epoch: u64, known: &[(&str, u64, u64)]) -> Standing {
-    Standing { life: life("HQ", epoch), knowledge: knowledge(known), relays: true }
+    Standing { life: life("HQ", epoch), knowledge: knowledge(known), sealed: Sequence::new(3) }
 }
 
 fn end(epoch: u64, sequence: u64) -> ChainEnd {
@@ -52,7 +52,7 @@ fn a_receipt_is_joined_and_the_chain_goes_on_from_it() {
     assert_eq!(peer.knowledge, knowledge(&[("HQ", 1, 4), ("S1", 1, 2)]));
     assert_eq!(peer.lent, knowledge(&[("S1", 1, 2)]));
     assert_eq!((peer.previous(Epoch::new(1)), peer.previous(Epoch::new(2))), (Some(end(1, 2)), None));
-    assert!(peer.relays && !peer.audience(false).relay && peer.audience(true).relay);
+    assert!(!peer.audience(false).relay && peer.audience(true).relay);
     assert!(!peer.hear(&ours(1, 2), Some(&standing(1, &[("HQ", 1, 5), ("S1", 1, 2)])), applied(1, 2)));
     assert_eq!(peer.previous(Epoch::new(1)), Some(end(1, 2)));
     assert_eq!(peer.knowledge, knowledge(&[("HQ", 1, 5), ("S1", 1, 2)]));
@@ -87,11 +87,6 @@ fn a_pair_that_meets_anew_starts_a_chain_and_gives_all_until_all_is_there() {
     let all = standing(2, &[("HQ", 1, 4), ("HQ", 2, 1), ("S1", 1, 1)]);
     peer.take_receipt(&held, &packed(&[("S1", 1, 1)], false), end(1, 3), Some(&all));
     assert!(!peer.audience(false).relay);
-    // What it held then may be on its way, whoever made it.
-    let relays = |own: &[(&str, u64, u64)]| {
-        Acknowledged { relays: false, ..peer.clone() }.acknowledgement(&knowledge(own)).relays
-    };
-    assert!(relays(&[("S1", 1, 1)]) && !relays(&[("HQ", 1, 2), ("HQ", 2, 0)]));
 }
 
 #[test]
@@ -102,6 +97,14 @@ fn our_own_new_life_meets_every_peer_anew() {
     // What the life before sealed is answered too late.
     assert!(!peer.take_receipt(&ours(2, 0), &packed(&[], true), end(1, 2), None));
     assert_eq!(peer.chain, None);
+}
+
+#[test]
+fn a_peer_is_caught_up_where_all_that_it_sealed_was_applied_here() {
+    let peer = in_step(Some(&standing(1, &[("S1", 1, 1)])));
+    let caught_up = |applied: Option<u64>| peer.acknowledgement(applied.map(Sequence::new)).caught_up;
+    assert!(!caught_up(None) && !caught_up(Some(2)) && caught_up(Some(3)) && caught_up(Some(4)));
+    assert!(in_step(None).acknowledgement(None).caught_up);
 }
 
 #[test]

@@ -34,8 +34,7 @@ pub async fn how_far_a_peer_is_reads_back_whole_and_goes_with_it(store: SharedSt
         knowledge: knowledge(),
         lent: knowledge(),
         owed: knowledge(),
-        awaited: knowledge(),
-        relays: true,
+        sealed: Sequence::new(5),
         chain: Some(chain),
         past_budget: true,
         ..nothing("B")
@@ -57,6 +56,7 @@ pub async fn what_is_remembered_of_the_database_is_replaced(store: SharedStore) 
         epoch: Epoch::new(1),
         generation: Generation::new(12),
         clock: ChangeTime::from_micros(1_764_286_854_123_456),
+        packed_at: ChangeTime::from_micros(1_764_286_854_123_455),
     };
     let later = Remembered { database: None, epoch: Epoch::new(2), ..first.clone() };
     for remembered in [first, later] {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use branchline_core::code::Code;
 use branchline_core::id::BackupId;
+use branchline_core::version::ChangeTime;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::v1::Problem;
@@ -13,6 +14,12 @@ use crate::api::v1::Problem;
 pub fn now() -> Timestamp {
     #[allow(clippy::disallowed_methods, reason = "this is the node's clock")]
     Timestamp::now()
+}
+
+/// The time of day, as changes are timed.
+#[must_use]
+pub fn wall_clock() -> ChangeTime {
+    ChangeTime::from_micros(u64::try_from(now().as_microsecond()).unwrap_or_default())
 }
 
 /// Measures how long something takes.

@@ -18,6 +18,7 @@ use super::Node;
 use super::clock::now;
 use super::progress::{ProgressSink, Reporter, silent};
 use super::reception::refusal;
+use super::standing::SealedFor;
 use super::uploads::{Turn, UploadKey};
 use crate::api::v1::Problem;
 use crate::stages::apply::{Document, apply};
@@ -207,7 +208,8 @@ impl Node {
             Ok(ledger) => ledger.epoch,
             Err(error) => return Ok(Dealt::Later(Problem::of(&error))),
         };
-        let maker = Maker { server: &self.settings.server, epoch, relays: peer.relay, signer: self.signer() };
+        let sealing = SealedFor { node: self, peer: &peer.id };
+        let maker = Maker { server: &self.settings.server, epoch, sealing: &sealing, signer: self.signer() };
         let refused = |error: &dyn Explain| -> Result<Dealt, Problem> {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
             if error.code().refuses_the_document() {

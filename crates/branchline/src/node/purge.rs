@@ -30,7 +30,12 @@ impl Node {
             self.mark_past_budget(behind).await?;
             peers = self.active_acknowledged().await?;
         }
-        let known_to_all = known_to_all(&peers, &own);
+        let mut heard = Vec::new();
+        for peer in peers {
+            let applied = database.last_applied(peer.peer.clone()).await?.map(|last| last.sequence);
+            heard.push((peer.past_budget, peer.acknowledgement(applied)));
+        }
+        let known_to_all = known_to_all(heard, &own);
         if known_to_all.is_empty() {
             return Ok(());
         }
@@ -59,11 +64,13 @@ impl Node {
     }
 }
 
-/// What may go. Where everybody is past the budget, nobody is waited for: each gets a full backup.
-fn known_to_all(peers: &[Acknowledged], own: &Knowledge) -> Knowledge {
-    let waited_for = peers.iter().filter(|peer| !peer.past_budget);
-    let waited_for: Vec<Acknowledgement> = waited_for.map(|peer| peer.acknowledgement(own)).collect();
-    if waited_for.is_empty() && !peers.is_empty() { own.clone() } else { purgeable(own, &waited_for) }
+/// What may go; each peer with whether it is past the budget. Where all are, nobody is waited for: each gets a full
+/// backup.
+fn known_to_all(peers: Vec<(bool, Acknowledgement)>, own: &Knowledge) -> Knowledge {
+    let has_peers = !peers.is_empty();
+    let waited_for = peers.into_iter().filter(|(past_budget, _)| !past_budget);
+    let waited_for: Vec<Acknowledgement> = waited_for.map(|(_, heard)| heard).collect();
+    if waited_for.is_empty() && has_peers { own.clone() } else { purgeable(own, &waited_for) }
 }
 
 /// The peer that knows least of this server's changes, of those that are waited for and lack any.
@@ -89,25 +96,19 @@ mod tests {
         known.iter().map(|(server, generation)| (life(server), Generation::new(*generation))).collect()
     }
 
-    fn peer(id: &str, known: &[(&str, u64)], past_budget: bool) -> Acknowledged {
-        let nothing = Acknowledged::nothing(id.parse().unwrap());
-        Acknowledged { knowledge: knowledge(known), past_budget, ..nothing }
+    fn peer(known: &[(&str, u64)], past_budget: bool) -> (bool, Acknowledgement) {
+        (past_budget, Acknowledgement { knowledge: knowledge(known), caught_up: true })
     }
 
     #[test]
     fn a_peer_past_the_budget_is_waited_for_no_longer() {
         let own = knowledge(&[("HQ", 9)]);
-        let near = peer("S1", &[("HQ", 8)], false);
-        assert_eq!(
-            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], false)], &own),
-            knowledge(&[("HQ", 1)])
-        );
-        assert_eq!(
-            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], true)], &own),
-            knowledge(&[("HQ", 8)])
-        );
-        assert_eq!(known_to_all(&[near, peer("S2", &[], false)], &own), Knowledge::new());
-        assert_eq!(known_to_all(&[peer("S2", &[], true)], &own), own);
-        assert_eq!(known_to_all(&[], &own), Knowledge::new());
+        let may_go = |others: Vec<(bool, Acknowledgement)>| known_to_all(others, &own);
+        let near = || peer(&[("HQ", 8)], false);
+        assert_eq!(may_go(vec![near(), peer(&[("HQ", 1)], false)]), knowledge(&[("HQ", 1)]));
+        assert_eq!(may_go(vec![near(), peer(&[("HQ", 1)], true)]), knowledge(&[("HQ", 8)]));
+        assert_eq!(may_go(vec![near(), peer(&[], false)]), Knowledge::new());
+        assert_eq!(may_go(vec![peer(&[], true)]), own);
+        assert_eq!(may_go(Vec::new()), Knowledge::new());
     }
 }

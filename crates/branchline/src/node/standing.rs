@@ -3,25 +3,51 @@
 //! The rules are the core's (`standing`); here they are held against the state, one peer at a time under the standing
 //! turn, so that two words of one peer never overwrite each other.
 
-use branchline_core::id::ServerId;
+use branchline_core::id::{Sequence, ServerId};
 use branchline_core::peer::Peer;
-use branchline_core::ports::{OutboxEntry, OutboxState, PeerHello, StateWrite};
+use branchline_core::ports::{
+    BoxFuture, OutboxEntry, OutboxState, PeerHello, StateError, StateRead, StateReply, StateWrite,
+};
 use branchline_core::receipt::Receipt;
 use branchline_core::standing::{Acknowledged, ChainEnd, Ourselves, Standing};
 
 use super::Node;
 use crate::api::v1::Problem;
+use crate::stages::receipt::Sealing;
+
+/// What is sealed for one peer.
+pub(super) struct SealedFor<'a> {
+    pub(super) node: &'a Node,
+    pub(super) peer: &'a ServerId,
+}
+
+impl Sealing for SealedFor<'_> {
+    fn sealed(&self) -> BoxFuture<'_, Result<Sequence, StateError>> {
+        Box::pin(self.node.sealed_for(self.peer))
+    }
+}
 
 impl Node {
     /// What this server says of itself to a peer; nothing where changes are not captured.
     pub(super) async fn standing_for(&self, peer: &Peer) -> Result<Option<Standing>, Problem> {
         let captured = self.database().await?.capture().look().await?;
         let captured = captured.filter(|captured| captured.own.server == self.settings.server);
-        Ok(captured.map(|captured| Standing {
-            life: captured.own,
-            knowledge: captured.knowledge,
-            relays: peer.relay,
-        }))
+        let Some(captured) = captured else { return Ok(None) };
+        // After what is held was read: what is packed from now on has all of it.
+        let sealed = self.sealed_for(&peer.id).await?;
+        Ok(Some(Standing { life: captured.own, knowledge: captured.knowledge, sealed }))
+    }
+
+    /// The last place in the chain to a peer. Where something is being packed at this moment, it may get the next one.
+    pub(super) async fn sealed_for(&self, peer: &ServerId) -> Result<Sequence, StateError> {
+        let packing = self.queue_turn.try_lock().is_err();
+        let last = match self.memory.store().read(StateRead::Chain(peer.clone())).await? {
+            StateReply::Chain(last) => last.map_or(Sequence::new(0), |(sequence, _)| sequence),
+            other => {
+                return Err(StateError::Broken { message: format!("a chain was asked for, not {other:?}") });
+            }
+        };
+        Ok(if packing { last.next() } else { last })
     }
 
     /// Takes in what a peer says of itself. Where the pair has met anew, what was sealed for the life before is dropped:

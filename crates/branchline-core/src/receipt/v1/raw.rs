@@ -76,7 +76,7 @@ pub(super) struct RawHeld {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RawStanding {
     pub(super) epoch: u64,
-    pub(super) relays: bool,
+    pub(super) sealed: u64,
     pub(super) knowledge: Vec<RawKnown>,
 }
 

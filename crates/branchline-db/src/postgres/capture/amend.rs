@@ -23,7 +23,7 @@ const PURGE: &str = "
 
 /// Changes that no pack of this life stamped, and that a pack of the life before may have carried.
 const PACKED_BEFORE: &str = "
-    UPDATE branchline.change SET was_life = $1, was_generation = $2 WHERE was_life IS NULL";
+    UPDATE branchline.change SET was_life = $1, was_generation = $2 WHERE was_life IS NULL AND at <= $3";
 
 /// Carries an amendment out, in one transaction; answers how many records it changed.
 pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u64, DatabaseError> {
@@ -33,8 +33,8 @@ pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u6
     let own = Meta::read(session).await?.own().ok_or(DatabaseError::NotAttached)?;
     let changed = match amendment {
         Amendment::Purge { known_to_all } => purge(session, known_to_all).await?,
-        Amendment::BeginLife { epoch, packed, clock } => {
-            begin_life(session, &own, *epoch, *packed, *clock).await?
+        Amendment::BeginLife { epoch, packed, carried_until, clock } => {
+            begin_life(session, &own, *epoch, (*packed, *carried_until), *clock).await?
         }
         // No row is filtered yet, so that there is no record of what a peer was sent.
         Amendment::ConfirmScope { .. } | Amendment::ForgetScope { .. } => 0,
@@ -56,7 +56,7 @@ async fn begin_life(
     session: &Session,
     before: &Life,
     epoch: Epoch,
-    packed: Generation,
+    (packed, carried_until): (Generation, ChangeTime),
     clock: ChangeTime,
 ) -> Result<u64, DatabaseError> {
     let generation = Meta::read(session).await?.generation;
@@ -67,8 +67,9 @@ async fn begin_life(
     if packed > generation {
         // The first pack after the copy carried all that was in the log then.
         let carried = (lives.known(before)?, signed(generation.next().value()));
+        let until = i64::try_from(carried_until.micros()).unwrap_or(i64::MAX);
         changed = session
-            .execute_raw(PACKED_BEFORE, &[&carried.0, &carried.1])
+            .execute_raw(PACKED_BEFORE, &[&carried.0, &carried.1, &until])
             .await
             .map_err(|error| session.fault(&error))?;
     }

@@ -19,8 +19,8 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
         let standing = standing::read(connection)?.ok_or(DatabaseError::NotAttached)?;
         match amendment {
             Amendment::Purge { known_to_all } => purge(connection, known_to_all),
-            Amendment::BeginLife { epoch, packed, clock } => {
-                begin_life(connection, &standing, *epoch, *packed, *clock)
+            Amendment::BeginLife { epoch, packed, carried_until, clock } => {
+                begin_life(connection, &standing, *epoch, (*packed, *carried_until), *clock)
             }
             // Nobody is kept from rows yet.
             Amendment::ConfirmScope { .. } | Amendment::ForgetScope { .. } => Ok(0),
@@ -47,12 +47,12 @@ fn begin_life(
     connection: &Connection,
     standing: &Standing,
     epoch: Epoch,
-    packed: Generation,
+    (packed, carried_until): (Generation, ChangeTime),
     clock: ChangeTime,
 ) -> Result<u64, DatabaseError> {
     let before = life::number(connection, &standing.own)?;
     let marked = if packed > standing.generation {
-        change::set_was(connection, before, standing.generation.next().value().cast_signed())?
+        change::set_was(connection, before, standing.generation.next().value().cast_signed(), carried_until)?
     } else {
         0
     };

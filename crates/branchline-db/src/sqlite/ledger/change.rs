@@ -36,8 +36,8 @@ const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM main.branchline_change)
 const COUNT: &str = "SELECT count(*) FROM main.branchline_change";
 const CLEAR: &str = "DELETE FROM main.branchline_change";
 const FORGET_TABLE: &str = "DELETE FROM main.branchline_change WHERE table_id = ?1";
-const SET_WAS: &str =
-    "UPDATE main.branchline_change SET was_life = ?1, was_generation = ?2 WHERE was_life IS NULL";
+const SET_WAS: &str = "UPDATE main.branchline_change SET was_life = ?1, was_generation = ?2
+    WHERE was_life IS NULL AND at <= ?3";
 const LAST: &str = "SELECT max(at) FROM main.branchline_change";
 
 /// Whether nothing waits for a pack.
@@ -67,12 +67,14 @@ pub(in super::super) fn last(connection: &Connection) -> Result<ChangeTime, Data
     Ok(ChangeTime::from_micros(last.unwrap_or_default().cast_unsigned()))
 }
 
-/// Says of all entries which dot they had in the life before; answers how many.
+/// Says of all entries up to then which dot they had in the life before; answers how many.
 pub(in super::super) fn set_was(
     connection: &Connection,
     life: i64,
     generation: i64,
+    until: ChangeTime,
 ) -> Result<u64, DatabaseError> {
-    let changed = connection.execute(SET_WAS, params![life, generation]).map_err(failed)?;
+    let until = i64::try_from(until.micros()).unwrap_or(i64::MAX);
+    let changed = connection.execute(SET_WAS, params![life, generation, until]).map_err(failed)?;
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))
 }

@@ -23,7 +23,12 @@ pub async fn a_change_that_the_life_before_packed_is_not_doubled(fixture: &dyn F
     send(&mut lost, &mut hq).await;
     let life = Life::new(restored.id.clone(), Epoch::new(2));
     let clock = ChangeTime::from_micros(restored.state().await.clock.micros() + 3_600_000_000);
-    let begin = Amendment::BeginLife { epoch: life.epoch, packed: Generation::new(1), clock };
+    let begin = Amendment::BeginLife {
+        epoch: life.epoch,
+        packed: Generation::new(1),
+        carried_until: ChangeTime::from_micros(u64::MAX),
+        clock,
+    };
     worked(restored.capture().amend(begin).await);
     let state = restored.state().await;
     assert_eq!((&state.own, state.generation), (&life, Generation::new(0)));
@@ -69,7 +74,12 @@ pub async fn a_restored_database_gets_back_what_it_lost(fixture: &dyn Fixture) {
         .await;
     send(&mut lost, &mut hq).await;
     let clock = lost.state().await.clock;
-    let begin = Amendment::BeginLife { epoch: Epoch::new(2), packed: Generation::new(1), clock };
+    let begin = Amendment::BeginLife {
+        epoch: Epoch::new(2),
+        packed: Generation::new(1),
+        carried_until: ChangeTime::from_micros(u64::MAX),
+        clock,
+    };
     worked(restored.capture().amend(begin).await);
     restored.write("INSERT INTO products VALUES (9, 'C-2', '2')").await;
     hq.relay_to(&restored.id);

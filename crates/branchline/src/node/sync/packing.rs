@@ -23,7 +23,7 @@ use super::{Target, Wish};
 use crate::api::v1::Problem;
 use crate::node::Node;
 use crate::node::attach::Heard;
-use crate::node::clock::{Stopwatch, backup_id, now};
+use crate::node::clock::{Stopwatch, backup_id, now, wall_clock};
 use crate::node::progress::{ProgressSink, Reporter};
 use crate::stages::pack::{Destination, Draft, pack, pack_changes};
 use crate::stages::queue::queue;
@@ -260,6 +260,7 @@ impl Node {
             epoch: position.own.epoch,
             generation: position.generation,
             clock: position.clock,
+            packed_at: wall_clock(),
         })
     }
 
