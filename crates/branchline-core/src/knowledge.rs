@@ -63,16 +63,12 @@ impl Knowledge {
         self.iter().filter(|(life, _)| keep(life)).map(|(life, held)| (life.clone(), held)).collect()
     }
 
-    /// What is left of it where rows of those versions are held back: of their lives what is before the first of them. It is
-    /// what a server that holds rows may tell its peers that it has.
+    /// What is left of it where rows of those dots are held back: of their lives what is before the first of them. It is what
+    /// a server that holds rows may tell its peers that it has.
     #[must_use]
-    pub fn without<'a>(&self, held_back: impl IntoIterator<Item = &'a Version>) -> Self {
+    pub fn without<'a>(&self, held_back: impl IntoIterator<Item = &'a Dot>) -> Self {
         let mut rest = self.clone();
-        for version in held_back {
-            for dot in [Some(&version.dot), version.was.as_ref()].into_iter().flatten() {
-                rest.end_before(dot);
-            }
-        }
+        held_back.into_iter().for_each(|dot| rest.end_before(dot));
         rest
     }
 

@@ -163,36 +163,42 @@ pub fn decide_beside_held(incoming: &Version, held: &Version, same: bool, partie
 }
 
 fn weigh(incoming: &Version, known: bool, local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
-    let mine = match standing(local, base) {
+    let (mine, known_to_sender) = match standing(local, base) {
         Standing::NeverSeen if known => return Verdict::Old,
         Standing::NeverSeen if parties.sender_behind => return Verdict::TakeAsOurs,
         Standing::NeverSeen => return Verdict::Take,
-        Standing::Pending(_) if known => return Verdict::Old,
-        Standing::Pending(pending) => {
-            if pending.was.as_ref().is_some_and(|was| parties.theirs.has(was)) {
-                return Verdict::Take;
-            }
-            // What the next pack will stamp it with, as far as ranking goes.
-            Version { dot: Dot::base(parties.own.clone()), time: pending.time, was: pending.was }
-        }
         Standing::Stamped(mine) if mine.dot == incoming.dot => return Verdict::Same,
-        Standing::Stamped(_) if known => return Verdict::Old,
-        Standing::Stamped(mine) if parties.theirs.knows(&mine) => return Verdict::Take,
-        Standing::Stamped(mine) => mine,
+        Standing::Stamped(mine) => {
+            let known_to_sender = parties.theirs.knows(&mine);
+            (mine, known_to_sender)
+        }
+        Standing::Pending(Pending { time, was }) => {
+            let known_to_sender = was.as_ref().is_some_and(|was| parties.theirs.has(was));
+            // What the next pack will stamp it with, as far as ranking goes.
+            (Version { dot: Dot::base(parties.own.clone()), time, was }, known_to_sender)
+        }
     };
     let both_of_the_base = [&mine, incoming].iter().all(|version| version.time == ChangeTime::default());
-    match (both_of_the_base, local.same) {
-        (true, true) => Verdict::Same,
-        (true, false) => Verdict::TakeAsOurs,
-        (false, same) if incoming.rank(&mine).is_gt() => {
-            if same {
-                Verdict::Take
+    let outranks = incoming.rank(&mine).is_gt();
+    match (known, known_to_sender) {
+        // Each side knows the version of the other and has another one: one of them was told so by a server that does
+        // not relay, and what came after it has not arrived yet, or never will.
+        (true, true) if outranks => Verdict::Take,
+        (true, _) => Verdict::Old,
+        (false, true) => Verdict::Take,
+        (false, false) if both_of_the_base => {
+            if local.same {
+                Verdict::Same
             } else {
-                Verdict::TakeOver
+                Verdict::TakeAsOurs
             }
         }
-        (false, true) => Verdict::Same,
-        (false, false) => Verdict::Keep,
+        (false, false) => match (outranks, local.same) {
+            (true, true) => Verdict::Take,
+            (true, false) => Verdict::TakeOver,
+            (false, true) => Verdict::Same,
+            (false, false) => Verdict::Keep,
+        },
     }
 }
 

@@ -112,6 +112,11 @@ impl Version {
         (self.time, self.written_in()).cmp(&(other.time, other.written_in()))
     }
 
+    /// The dots that the change has and had.
+    pub fn dots(&self) -> impl Iterator<Item = &Dot> {
+        [Some(&self.dot), self.was.as_ref()].into_iter().flatten()
+    }
+
     /// The life in which the change was made, as far as is known.
     fn written_in(&self) -> &Life {
         self.was.as_ref().map_or(&self.dot.life, |was| &was.life)

@@ -32,6 +32,7 @@ pub mod init;
 mod invite;
 mod join;
 mod peers;
+mod schedule;
 mod serve;
 mod status;
 mod sync;
@@ -106,6 +107,7 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Done, Failure> {
         Verb::Status => status::run(session).await,
         Verb::Backups(verb) => backups::run(verb, session).await,
         Verb::Compare(arguments) => compare::run(arguments, session).await,
+        Verb::Schedule(verb) => schedule::run(&verb, session).await,
         Verb::Config(verb) => config::run(&verb, session),
         Verb::Demo(arguments) => demo::run(arguments, session).await,
         Verb::Explain(arguments) => explain::run(&arguments),

@@ -114,6 +114,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Whether the connection is up, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+
     /// What is needed to name things in errors.
     pub(crate) fn names(&self) -> &Names {
         &self.names

@@ -46,6 +46,8 @@ pub(super) struct TableForm {
     pub(super) unique_collations: Vec<Vec<String>>,
     /// For each foreign key of the table, whether changing the row it points at changes the row that points.
     pub(super) cascades_on_update: Vec<bool>,
+    /// For each foreign key of the table, whether deleting the row it points at deletes the row that points.
+    pub(super) deletes_along: Vec<bool>,
     /// The declaration holds an `ON CONFLICT` of its own, which must be overruled: it may replace rows.
     pub(super) has_conflict_clause: bool,
     pub(super) is_strict: bool,

@@ -8,6 +8,7 @@ mod command;
 mod control;
 mod problem;
 mod progress;
+mod schedule;
 
 pub use answer::{
     Answer, BackupAnswer, BackupsAnswer, ChangedAnswer, ColumnAnswer, CompareAnswer, DemoAnswer,
@@ -20,3 +21,4 @@ pub use command::{Command, SyncCommand};
 pub use control::{ControlMessage, ControlMessageError};
 pub use problem::Problem;
 pub use progress::Progress;
+pub use schedule::{RunTime, ScheduleAnswer, ScheduleEntryAnswer, ScheduleRunAnswer};

@@ -11,8 +11,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::done::Failure;
 use super::output::Output;
 use super::{
-    attach, backups, compare, completions, config, demo, explain, held, init, invite, join, peers, serve,
-    sync, tables,
+    attach, backups, compare, completions, config, demo, explain, held, init, invite, join, peers, schedule,
+    serve, sync, tables,
 };
 use crate::api::v1::Problem;
 
@@ -90,6 +90,9 @@ pub(crate) enum Verb {
     Backups(backups::Verb),
     /// Prove that this database and a peer's are equal
     Compare(compare::Arguments),
+    /// What is done by itself, and when
+    #[command(subcommand)]
+    Schedule(schedule::Verb),
     /// The settings
     #[command(subcommand)]
     Config(config::Verb),
@@ -119,6 +122,7 @@ impl Verb {
             Self::Status => "branchline.status/1",
             Self::Backups(verb) => verb.schema(),
             Self::Compare(_) => "branchline.compare/1",
+            Self::Schedule(verb) => verb.schema(),
             Self::Config(verb) => verb.schema(),
             Self::Demo(_) => "branchline.demo/1",
             Self::Explain(_) => "branchline.explain/1",

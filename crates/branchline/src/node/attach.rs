@@ -55,7 +55,9 @@ impl Node {
         };
         let report = database.capture().attach(request).await?;
         if new_life {
-            self.change_all_acknowledged(Acknowledged::begin_anew).await?;
+            for peer in self.memory.peers().await? {
+                self.drop_packed(&peer.id).await?;
+            }
         }
         let captured = database.capture().look().await?.ok_or(DatabaseError::NotAttached)?;
         self.remember(&database.ledger().await?, &captured).await?;

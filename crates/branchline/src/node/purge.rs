@@ -5,13 +5,11 @@
 //! sync. Its acknowledgement counts no more, and the next backup to it is a full one, which brings it back. A paused
 //! peer counts no more either: when it is resumed, and a tombstone that it lacks is gone, it gets a full one too.
 
-use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::{Acknowledgement, purgeable};
 use branchline_core::peer::Activity;
 use branchline_core::ports::{Amendment, CaptureState, StateWrite};
 use branchline_core::standing::Acknowledged;
-use branchline_core::version::Dot;
 
 use super::Node;
 use crate::api::v1::Problem;
@@ -24,7 +22,7 @@ impl Node {
         if captured.tombstones == 0 || captured.own.server != self.settings.server {
             return Ok(());
         }
-        let own = applied_knowledge(&captured);
+        let own = captured.knowledge.without(captured.held.iter().flat_map(|row| row.version.dots()));
         let mut peers = self.active_acknowledged().await?;
         if captured.ledger_bytes > self.settings.ledger_bytes_max
             && let Some(behind) = furthest_behind(&peers, &own, &captured)
@@ -61,30 +59,10 @@ impl Node {
     }
 }
 
-/// What is in the tables here: what is held, without rows that could not go in yet.
-fn applied_knowledge(captured: &CaptureState) -> Knowledge {
-    let applied = |(life, known): (&branchline_core::version::Life, Generation)| {
-        let held = captured.held.iter().filter(|row| row.version.dot.life == *life);
-        let least = held.map(|row| row.version.dot.generation).min();
-        let known = match least {
-            None => Some(known),
-            Some(least) => least.value().checked_sub(1).map(|before| known.min(Generation::new(before))),
-        };
-        Some(Dot::new(life.clone(), known?))
-    };
-    let mut knowledge = Knowledge::new();
-    captured.knowledge.iter().filter_map(applied).for_each(|dot| knowledge.add(dot));
-    knowledge
-}
-
 /// What may go. Where everybody is past the budget, nobody is waited for: each gets a full backup.
 fn known_to_all(peers: &[Acknowledged], own: &Knowledge) -> Knowledge {
-    let waited_for = peers.iter().filter(|peer| !peer.past_budget).map(|peer| Acknowledgement {
-        peer: peer.peer.clone(),
-        knowledge: peer.knowledge.clone(),
-        relays: peer.relays,
-    });
-    let waited_for: Vec<Acknowledgement> = waited_for.collect();
+    let waited_for = peers.iter().filter(|peer| !peer.past_budget);
+    let waited_for: Vec<Acknowledgement> = waited_for.map(|peer| peer.acknowledgement(own)).collect();
     if waited_for.is_empty() && !peers.is_empty() { own.clone() } else { purgeable(own, &waited_for) }
 }
 
@@ -101,7 +79,7 @@ fn furthest_behind(
 
 #[cfg(test)]
 mod tests {
-    use branchline_core::id::Epoch;
+    use branchline_core::id::{Epoch, Generation};
     use branchline_core::version::Life;
 
     use super::*;

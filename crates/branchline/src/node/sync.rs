@@ -25,14 +25,13 @@ use jiff::Timestamp;
 
 use super::Node;
 use super::clock::{Stopwatch, now};
-use super::deliver::{Delivery, cancel_at};
+use super::deliver::{Delivery, Occasion, cancel_at};
 use super::progress::ProgressSink;
 use crate::api::v1::{Problem, StageAnswer, SyncAnswer, SyncCommand, SyncOutcome};
 use outcome::{described, outcome, stage};
 
-/// Peers that are sent to at once: each holds one part of 8 MiB in memory.
-const PEERS_AT_ONCE: usize = 3;
-
+/// Peers that one sync deals with at once; how many are sent to is bounded by the node's places.
+const PEERS_AT_ONCE: usize = 16;
 /// Peers that are greeted at once.
 const GREETINGS_AT_ONCE: usize = 16;
 
@@ -100,6 +99,7 @@ impl Node {
     ) -> Result<SyncAnswer, Problem> {
         let wish = Wish::of(sync.backup_type.as_deref(), sync.mirror)?;
         let peers = self.sync_peers(&sync.peers).await?;
+        let _in_hand = self.retries.take_in_hand(peers.iter().map(|peer| peer.id.clone()));
         if sync.fresh && !sync.dry_run {
             self.drop_waiting(&peers).await?;
         }
@@ -145,8 +145,6 @@ impl Node {
     }
 
     async fn greet(&self, peer: Peer, with_schema: bool) -> Result<Target, Problem> {
-        let outbox = self.memory.outbox_of(&peer.id).await?;
-        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let link = self.link(&peer)?;
         let watch = Stopwatch::start();
         let hello = link.hello().await;
@@ -154,6 +152,9 @@ impl Node {
             warn_of_skew(&peer.id, hello.time);
             self.hear(&peer.id, hello).await?;
         }
+        // After the hello: it may tell that what waits is of no use any more.
+        let outbox = self.memory.outbox_of(&peer.id).await?;
+        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let hello = hello.map(|hello| Greeted::of(hello, with_schema));
         let stages = vec![stage("hello", watch.millis())];
         Ok(Target { peer, link, hello, resumed, verdict: None, stages, data_bytes: 0 })
@@ -205,7 +206,10 @@ impl Node {
         if let Some(verdict) = target.verdict.take() {
             return (target, verdict, false);
         }
-        let (outcome, again) = match self.deliver(&target.peer, target.link.as_ref(), progress).await {
+        let (outcome, again) = match self
+            .deliver(&target.peer, target.link.as_ref(), Occasion::Asked, progress)
+            .await
+        {
             Ok(Some((entry, delivery))) => {
                 let gap = matches!(&delivery, Delivery::Gap(_));
                 let delivered = matches!(&delivery, Delivery::Answered(sent) if sent.receipt.is_applied());

@@ -27,8 +27,8 @@ pub struct Addressed {
     pub previous: Option<Digest>,
     /// Whether the peer is asked to remove rows that it does not hold.
     pub mirror: bool,
-    /// Whether it gets what others made too.
-    pub relayed: bool,
+    /// The epoch of its database, where it captures changes.
+    pub target_epoch: Option<Epoch>,
 }
 
 /// A sealed backup, ready to be queued. Made by [`seal`] alone.
@@ -67,7 +67,7 @@ pub fn seal(
     let packed = draft.packed.as_ref().map(|(position, plan)| Packed {
         epoch: position.own.epoch,
         covers: plan.covers.clone(),
-        gives_all: full || addressed.relayed,
+        seen: position.seen.clone(),
         full,
     });
     let metadata = Metadata {
@@ -85,6 +85,7 @@ pub fn seal(
         generation: claims.generation,
         sequence: addressed.sequence,
         previous: addressed.previous,
+        target_epoch: addressed.target_epoch,
         knowledge: claims.knowledge,
         covers: claims.covers,
         purged: claims.purged,

@@ -11,7 +11,7 @@ use branchline_core::version::{ChangeTime, Version};
 
 use super::backup::{Backup, Sent};
 use super::ledger::{Held, Image, KEYS, Ledger, Row, table_of, told, told_knowledge};
-use super::record::{Mark, Record};
+use super::record::Record;
 use super::rules::{Rule, Rules};
 
 /// What is so where and when a backup is applied.
@@ -37,8 +37,9 @@ impl Ledger {
             self.receive(sent, &parties, site, record);
         }
         if backup.full {
+            self.gone.join(&backup.gone);
             for key in (0..KEYS).filter(|key| backup.rows.iter().all(|sent| sent.key != *key)) {
-                self.receive_nothing(key, backup.gone[key], &parties, site, record);
+                self.receive_nothing(key, &parties, site, record);
             }
             if site.rules.hold(Rule::Horizon) {
                 self.purged.join(&backup.purged);
@@ -88,24 +89,27 @@ impl Ledger {
 
     fn receive(&mut self, sent: &Sent, parties: &Parties, site: &Site<'_>, record: &mut Record) {
         let key = sent.key;
+        let mut incoming = Held::new(sent.image, sent.version.clone(), parties.theirs.clone());
         let local = self.local(key, sent.image, site.rules, parties);
         let base = &self.bases[table_of(key)];
-        let verdict = match &self.held[key] {
-            Some(held) if site.rules.hold(Rule::HeldYields) => {
+        let verdict = match self.held[key].as_mut().filter(|_| site.rules.hold(Rule::HeldYields)) {
+            None => decide(&sent.version, &local, base, parties),
+            Some(held) => {
                 let same = held.image.value == sent.image.value;
-                if !decide_beside_held(&sent.version, &held.version, same, parties).takes() {
-                    record.overrule(sent.image.mark, held.image.mark);
+                let beside = decide_beside_held(&sent.version, &held.version, same, parties);
+                if !beside.takes() {
+                    if beside != Verdict::Old {
+                        held.stands_for.extend(sent.version.dots().cloned());
+                        record.overrule(sent.image.mark, held.image.mark);
+                    }
                     return;
                 }
                 record.overrule(held.image.mark, sent.image.mark);
-                let verdict = decide_held(&sent.version, &local, base, parties);
+                incoming.stands_for = held.dots().cloned().collect();
                 self.held[key] = None;
-                verdict
+                decide_held(&sent.version, &local, base, parties)
             }
-            _ => decide(&sent.version, &local, base, parties),
         };
-        let incoming =
-            Held { image: sent.image, version: sent.version.clone(), theirs: parties.theirs.clone() };
         self.settle(key, verdict, incoming, site, record);
     }
 
@@ -173,14 +177,7 @@ impl Ledger {
     }
 
     /// Does what is decided for what is here and a full backup lacks.
-    fn receive_nothing(
-        &mut self,
-        key: usize,
-        gone_there: Option<Mark>,
-        parties: &Parties,
-        site: &Site<'_>,
-        record: &mut Record,
-    ) {
+    fn receive_nothing(&mut self, key: usize, parties: &Parties, site: &Site<'_>, record: &mut Record) {
         let base = &self.bases[table_of(key)];
         if let Some(held) = self.held[key].as_mut().filter(|_| site.rules.hold(Rule::HeldRemoved)) {
             let local =
@@ -201,15 +198,11 @@ impl Ledger {
             let (own, knowledge) = (&self.own, told_knowledge(&self.knowledge));
             format!("{own} {knowledge} has {}, a full backup lacks it: {absence:?}", self.rows[key].told())
         });
-        if self.rows[key].image.is_none() {
-            self.gone[key] = gone_there.or(self.gone[key]);
-        }
         match absence {
             Absence::Stays => {}
             Absence::Remove if !site.obstacles[key] => {
                 if site.rules.hold(Rule::FullRemoves) {
                     record.tally.removed += 1;
-                    self.gone[key] = gone_there;
                     self.rows[key] = Row::default();
                 }
             }

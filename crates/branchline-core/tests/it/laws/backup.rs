@@ -4,8 +4,8 @@ use branchline_core::id::Epoch;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::version::{ChangeTime, Life, Version};
 
-use super::ledger::{Image, KEYS, TABLES};
-use super::record::Mark;
+use super::ledger::{Image, TABLES};
+use super::record::Marks;
 
 /// A row or deletion in a backup.
 #[derive(Debug)]
@@ -38,5 +38,5 @@ pub(super) struct Backup {
     pub(super) purged: Knowledge,
     pub(super) clock: ChangeTime,
     /// For the judge: what went from the source without a trace.
-    pub(super) gone: [Option<Mark>; KEYS],
+    pub(super) gone: Marks,
 }

@@ -107,6 +107,20 @@ pub(super) struct Held {
     pub(super) version: Version,
     /// What the sender of its backup knew.
     pub(super) theirs: Knowledge,
+    /// What was decided against it, and is not here either until it goes in.
+    pub(super) stands_for: Vec<Dot>,
+}
+
+impl Held {
+    /// A row that has just come in.
+    pub(super) fn new(image: Image, version: Version, theirs: Knowledge) -> Self {
+        Self { image, version, theirs, stands_for: Vec::new() }
+    }
+
+    /// All that we may not claim to have while it is held.
+    pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
+        self.version.dots().chain(&self.stands_for)
+    }
 }
 
 /// The last backup of a peer that was applied here.
@@ -135,8 +149,8 @@ pub(super) struct Ledger {
     pub(super) applied: BTreeMap<usize, Applied>,
     /// Every write that was ever seen here.
     pub(super) seen: Marks,
-    /// The deletion, or the row, that went from here without a trace.
-    pub(super) gone: [Option<Mark>; KEYS],
+    /// Deletions, and rows, that went from here, or from whoever told us so, without a trace.
+    pub(super) gone: Marks,
 }
 
 impl Ledger {
@@ -155,7 +169,7 @@ impl Ledger {
             held: Default::default(),
             applied: BTreeMap::new(),
             seen,
-            gone: [None; KEYS],
+            gone: Marks::default(),
         }
     }
 
@@ -180,6 +194,11 @@ impl Ledger {
         self.rows[key].version.clone().unwrap_or_else(base)
     }
 
+    /// What may be told to peers.
+    pub(super) fn told_knowledge(&self) -> Knowledge {
+        self.knowledge.without(self.held.iter().flatten().flat_map(Held::dots))
+    }
+
     /// Takes a position: the changes in the log get the next generation.
     pub(super) fn take_position(&mut self, rules: Rules) -> Position {
         if self.rows.iter().any(|row| row.pending.is_some()) {
@@ -194,9 +213,8 @@ impl Ledger {
                 row.version = Some(Version { dot: dot.clone(), time, was: pending.was });
             }
         }
-        let held = self.held.iter().flatten().map(|held| &held.version);
         let knowledge =
-            if rules.hold(Rule::HeldLowers) { self.knowledge.without(held) } else { self.knowledge.clone() };
+            if rules.hold(Rule::HeldLowers) { self.told_knowledge() } else { self.knowledge.clone() };
         let mut seen = self.knowledge.clone();
         self.rows.iter().filter_map(|row| row.version.clone()).for_each(|version| seen.add(version.dot));
         Position {
@@ -213,14 +231,14 @@ impl Ledger {
     /// Removes the tombstones that everybody knows.
     pub(super) fn purge(&mut self, known_to_all: &Knowledge, record: &mut Record) {
         let name = &self.own;
-        for (key, (row, mark)) in self.rows.iter_mut().zip(&mut self.gone).enumerate() {
+        for (key, row) in self.rows.iter_mut().enumerate() {
             let is_tombstone = row.image.is_some_and(|image| image.value.is_none()) && row.pending.is_none();
             let gone = row.version.as_ref().filter(|version| is_tombstone && known_to_all.knows(version));
             if let Some(version) = gone {
                 self.purged.add(version.dot.clone());
                 record.tell(key, || format!("{name} purges {}", row.told()));
                 record.tally.purged += 1;
-                *mark = row.image.map(|image| image.mark);
+                row.image.into_iter().for_each(|image| self.gone.add(image.mark));
                 *row = Row::default();
             }
         }

@@ -13,6 +13,11 @@ impl Marks {
         self.0[usize::from(mark) / 64] |= 1 << (mark % 64);
     }
 
+    /// Takes all of another set in.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(into, from)| *into |= from);
+    }
+
     /// Whether it is in.
     pub(super) fn has(&self, mark: Mark) -> bool {
         self.0[usize::from(mark) / 64] & (1 << (mark % 64)) != 0
@@ -89,6 +94,16 @@ impl Record {
         let mark = Mark::try_from(self.writes.len()).ok()?;
         self.writes.push(Write { key, value });
         Some(mark)
+    }
+
+    /// A row is written where others of its key went without a trace.
+    pub(super) fn overrule_all(&mut self, gone: &Marks, key: usize, by: Mark) {
+        for number in 0..self.writes.len() {
+            let mark = Mark::try_from(number).unwrap_or(by);
+            if self.writes[number].key == key && gone.has(mark) {
+                self.overrule(mark, by);
+            }
+        }
     }
 
     /// All writes that came in the place of one, straight away or by others between.

@@ -226,7 +226,7 @@ impl Server {
             relays: relays[*peer] || !pair.awaited.is_within(&self.ledger.knowledge),
         };
         let peers: Vec<Acknowledgement> = self.pairs.iter().map(acknowledgement).collect();
-        let mut own = self.ledger.knowledge.clone();
+        let mut own = self.ledger.told_knowledge();
         if !rules.hold(Rule::PurgeWaits) {
             // As if we had all that they had.
             peers.iter().for_each(|peer| own.join(&peer.knowledge));

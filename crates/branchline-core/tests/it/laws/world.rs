@@ -45,6 +45,10 @@ pub(super) struct Climate {
     /// Several writes may make the same image.
     pub(super) equal_images: bool,
     pub(super) steps: usize,
+    /// How many keys are written.
+    pub(super) keys: usize,
+    /// How often, in a thousand steps, a database is restored where that happens at all.
+    pub(super) restores_permille: usize,
 }
 
 impl Climate {
@@ -61,6 +65,8 @@ impl Climate {
             anew_by_full: dice.permille(300),
             equal_images: dice.permille(200),
             steps: 20 + dice.below(130),
+            keys: 1 + dice.below(KEYS),
+            restores_permille: *dice.pick(&[10, 20, 40]),
         }
     }
 
@@ -229,6 +235,14 @@ impl World {
 
     fn step(&mut self) {
         let server = self.dice.below(self.climate.servers);
+        if self.climate.restores
+            && !self.copies.is_empty()
+            && self.dice.permille(self.climate.restores_permille)
+        {
+            let copy = self.dice.below(self.copies.len());
+            self.restore(copy);
+            return;
+        }
         match self.dice.below(1000) {
             0..380 => self.write(server),
             380..780 => self.exchange_some(),
@@ -237,22 +251,18 @@ impl World {
             880..910 if self.climate.transactions => self.begin(server),
             910..940 if self.climate.transactions => self.commit(server),
             940..955 if self.climate.holds => {
-                let key = self.dice.below(KEYS);
+                let key = self.dice.below(self.climate.keys);
                 let obstacle = &mut self.servers[server].obstacles[key];
                 *obstacle = !*obstacle;
             }
             955..960 if !self.joined[server] => self.join(server),
-            960..980 => self.copies.push((server, self.servers[server].ledger.clone())),
-            980..1000 if self.climate.restores && !self.copies.is_empty() => {
-                let copy = self.dice.below(self.copies.len());
-                self.restore(copy);
-            }
+            960..985 => self.copy(server),
             _ => self.exchange_some(),
         }
     }
 
     fn write(&mut self, server: usize) {
-        let key = self.dice.below(KEYS);
+        let key = self.dice.below(self.climate.keys);
         if self.servers[server].is_locked(key) {
             return;
         }
@@ -271,8 +281,10 @@ impl World {
 
     pub(super) fn make_visible(&mut self, server: usize, key: usize, image: Image, time: ChangeTime) {
         let ledger = &mut self.servers[server].ledger;
-        let before = ledger.rows[key].image.map(|image| image.mark).or(ledger.gone[key]);
-        before.into_iter().for_each(|before| self.record.overrule(before, image.mark));
+        match ledger.rows[key].image {
+            Some(before) => self.record.overrule(before.mark, image.mark),
+            None => self.record.overrule_all(&ledger.gone, key, image.mark),
+        }
         ledger.write(key, image, time);
         self.record.tell(key, || format!("{} writes {} @{}", ledger.own, image.told(), time.micros()));
     }
@@ -280,7 +292,7 @@ impl World {
     fn begin(&mut self, server: usize) {
         let mut changes: Vec<(usize, Image, ChangeTime)> = Vec::new();
         for _ in 0..1 + self.dice.below(2) {
-            let key = self.dice.below(KEYS);
+            let key = self.dice.below(self.climate.keys);
             let taken = changes.iter().any(|(locked, ..)| *locked == key);
             if !taken && !self.servers[server].is_locked(key) {
                 let change = self.change(server, key);

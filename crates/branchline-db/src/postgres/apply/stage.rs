@@ -8,15 +8,17 @@
 use std::borrow::Cow;
 use std::pin::Pin;
 
-use branchline_core::backup::v1::RowReader;
-use branchline_core::backup::{ColumnSummary, RowBatch};
-use branchline_core::ports::{ApplyRequest, DatabaseError, TableMerge};
-use branchline_core::schema::{LogicalType, TableName};
+use branchline_core::backup::v1::{RowError, RowFault, RowMark, RowReader};
+use branchline_core::backup::{ColumnSummary, RowBatch, TableSummary};
+use branchline_core::code::Code;
+use branchline_core::ports::{DatabaseError, TableMerge};
+use branchline_core::schema::{ColumnName, LogicalType, TableName};
 use branchline_core::value::{Value, ValueKind, convert, text};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
+use super::mark::{self, Fault, StagedLives};
 use super::{Load, Target, native};
 use crate::postgres::copy::RowLines;
 use crate::postgres::error::copy_place;
@@ -24,6 +26,9 @@ use crate::postgres::ident::list;
 use crate::postgres::schema::{Limit, Relation};
 use crate::postgres::session::Session;
 use crate::postgres::text::{Form, array};
+
+/// Queries over one table each that are asked as one.
+pub(crate) const QUERIES_AT_ONCE: usize = 100;
 
 /// Makes the temporary tables. A staged column has the type of its column here, and no rule.
 pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
@@ -42,7 +47,8 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
             };
             format!("{} {}{collation}{text}", detail.ident, detail.stage_type)
         };
-        let columns = list(target.places.iter().map(column));
+        let columns = target.places.iter().map(column);
+        let columns = list(columns.chain(target.marked.then(|| mark::COLUMNS.to_owned())));
         sql.push_str(&format!("CREATE TABLE {name} ({columns}) ON COMMIT DROP;\n"));
     }
     session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
@@ -59,20 +65,24 @@ pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), 
 /// Refuses where two staged rows have one key: of two such rows one would vanish in the merge. They may differ in
 /// writing (`1.0` and `1.00`, or letters that a collation does not tell apart).
 pub(crate) async fn check_keys(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
-    for target in tables {
-        let Some(stage) = target.staged() else { continue };
+    let part = |(place, target): (usize, &Target)| {
+        let stage = target.staged()?;
         let detail = |&place: &usize| &target.relation.columns[place];
         let key = target.table.key.iter().map(detail);
         let compared = list(key.clone().map(|detail| format!("{}{}", detail.ident, detail.cast())));
         let shown = list(key.map(|detail| format!("min({}::text)", detail.ident)));
-        let sql = format!(
-            "SELECT concat_ws(', ', {shown}) FROM {stage} GROUP BY {compared} HAVING count(*) > 1 LIMIT 1"
-        );
-        if let Some(row) = session.rows(&sql, &[]).await?.first() {
+        Some(format!(
+            "(SELECT {place}, concat_ws(', ', {shown}) FROM {stage} GROUP BY {compared} HAVING count(*) > 1 LIMIT 1)"
+        ))
+    };
+    let parts: Vec<String> = tables.iter().enumerate().filter_map(part).collect();
+    for some in parts.chunks(QUERIES_AT_ONCE) {
+        if let Some(row) = session.rows(&some.join(" UNION ALL "), &[]).await?.first() {
+            let place = usize::try_from(row.get::<_, i32>(0)).unwrap_or_default();
             return Err(DatabaseError::Unique {
-                table: target.table.name.to_string(),
+                table: tables[place].table.name.to_string(),
                 constraint: "the primary key".to_owned(),
-                detail: format!("two rows of the backup have the key ({})", row.get::<_, String>(0)),
+                detail: format!("two rows of the backup have the key ({})", row.get::<_, String>(1)),
             });
         }
     }
@@ -85,6 +95,7 @@ pub(crate) struct Staging {
     columns: Vec<TableColumns>,
     copied: Vec<u64>,
     open: Option<OpenCopy>,
+    lives: StagedLives,
 }
 
 /// The columns of one table as the backup brings them.
@@ -92,6 +103,22 @@ pub(crate) struct Staging {
 struct TableColumns {
     table: TableName,
     summaries: Vec<ColumnSummary>,
+    /// The places of the key's columns.
+    key: Vec<usize>,
+    /// Whether any row says more of itself than its values.
+    has_marks: bool,
+}
+
+impl TableColumns {
+    fn of(summary: &TableSummary) -> Self {
+        let place = |name: &ColumnName| summary.columns.iter().position(|column| column.name == *name);
+        Self {
+            table: summary.name.clone(),
+            summaries: summary.columns.clone(),
+            key: summary.key.iter().filter_map(place).collect(),
+            has_marks: summary.versioned || summary.deletions > 0,
+        }
+    }
 }
 
 /// A COPY that is under way.
@@ -113,13 +140,14 @@ impl std::fmt::Debug for OpenCopy {
 }
 
 impl Staging {
-    pub(crate) fn new(tables: &[Target], request: &ApplyRequest) -> Self {
-        let columns = request
-            .tables
-            .iter()
-            .map(|summary| TableColumns { table: summary.name.clone(), summaries: summary.columns.clone() })
-            .collect();
-        Self { columns, copied: vec![0; tables.len()], open: None }
+    pub(crate) fn of<'a>(tables: impl IntoIterator<Item = &'a TableSummary>) -> Self {
+        let columns: Vec<_> = tables.into_iter().map(TableColumns::of).collect();
+        Self { copied: vec![0; columns.len()], columns, open: None, lives: StagedLives::default() }
+    }
+
+    /// The lives that staged versions name.
+    pub(crate) fn lives(&self) -> &StagedLives {
+        &self.lives
     }
 
     /// What is known of a table before it is merged: rows that went in directly are inserted, staged ones are
@@ -144,7 +172,7 @@ impl Staging {
             self.open = Some(self.start(session, tables, place).await?);
         }
         let (Some(open), Some(target)) = (&mut self.open, tables.get(place)) else { return Ok(()) };
-        let chunk = open.encode(target, &self.columns[place], batch)?;
+        let chunk = open.encode(target, &self.columns[place], &mut self.lives, batch)?;
         if open.sink.send(Bytes::from(chunk)).await.is_err() {
             // Why the server hung up is what it answers at the end.
             self.finish(session, tables).await?;
@@ -171,13 +199,14 @@ impl Staging {
                 ident.to_string()
             }
         };
-        let columns = list(target.places.iter().map(column));
+        let marks = (target.marked && target.load != Load::Direct).then(|| mark::NAMES.to_owned());
+        let columns = list(target.places.iter().map(column).chain(marks));
         let into = target.filled();
         if target.load == Load::Direct {
             session.as_shop_in_utc().await?;
         }
         let sink = session.copy_in(&format!("COPY {into} ({columns}) FROM STDIN")).await?;
-        let TableColumns { table, summaries } = &self.columns[place];
+        let TableColumns { table, summaries, .. } = &self.columns[place];
         let (reader, lines) = (RowReader::new(table, summaries), RowLines::default());
         Ok(OpenCopy { place, sink: Box::pin(sink), reader, lines, rows: 0 })
     }
@@ -201,37 +230,93 @@ impl OpenCopy {
         &mut self,
         target: &Target,
         columns: &TableColumns,
+        lives: &mut StagedLives,
         batch: &RowBatch,
     ) -> Result<Vec<u8>, DatabaseError> {
         let mut out = Vec::with_capacity(batch.lines.len());
         let mut values = Vec::with_capacity(columns.summaries.len());
         for object in batch.objects() {
             self.rows += 1;
-            self.reader
-                .read(object, self.rows, &mut values)
-                .map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            let read = if columns.has_marks {
+                self.reader.read_marked(object, self.rows, &columns.key, &mut values)
+            } else {
+                self.reader.read(object, self.rows, &mut values).map(|()| RowMark::default())
+            };
+            let mark = read.map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            let mut fault = None;
+            let mut first = true;
             for (number, value) in values.drain(..).enumerate() {
-                let place = target.places[number];
-                let summary = &columns.summaries[number];
-                let held =
-                    Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
-                let written = held.check(value, &summary.logical_type).and_then(|value| {
-                    let mut written = self.lines.field(&value, number == 0, &mut out);
-                    if native::is_proved(target, place) {
-                        written = written.and_then(|()| self.lines.field(&value, false, &mut out));
-                    }
-                    written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
-                });
-                written.map_err(|reason| DatabaseError::ValueNotHeld {
-                    table: columns.table.clone(),
-                    column: summary.name.to_string(),
-                    row: self.rows,
-                    reason,
-                })?;
+                let written = Column { target, columns, number, row: self.rows, lines: &mut self.lines }
+                    .write(value, first, &mut fault, &mut out)?;
+                first &= !written;
+            }
+            if target.marked && target.load != Load::Direct {
+                mark::write(&mark, self.rows, lives, &mut out);
+                let written = mark::write_fault(fault.as_ref(), object, &mut self.lines, &mut out);
+                written.map_err(|_| malformed(columns, self.rows))?;
             }
             RowLines::end(&mut out);
         }
         Ok(out)
+    }
+}
+
+fn malformed(columns: &TableColumns, row: u64) -> DatabaseError {
+    let error = RowError { row, column: None, fault: RowFault::Malformed };
+    DatabaseError::Row { table: columns.table.clone(), error }
+}
+
+/// One column of a row on its way into the stage.
+struct Column<'a> {
+    target: &'a Target,
+    columns: &'a TableColumns,
+    number: usize,
+    row: u64,
+    lines: &'a mut RowLines,
+}
+
+impl Column<'_> {
+    /// Writes a value; answers whether the stage has a column for it. Where rows may be held, one that cannot go in is a
+    /// fault of its row, and NULL stands in its place.
+    fn write(
+        self,
+        value: Value<'_>,
+        first: bool,
+        fault: &mut Option<Fault>,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, DatabaseError> {
+        let Self { target, columns, number, row, lines } = self;
+        let summary = &columns.summaries[number];
+        let Some(place) = target.brought[number] else {
+            if !matches!(value, Value::Null) {
+                let reason = format!("it has a value in column {}, which is missing here", summary.name);
+                fault.get_or_insert(Fault { code: Code::COLUMN_UNKNOWN, reason });
+            }
+            return Ok(false);
+        };
+        let proved = native::is_proved(target, place);
+        let held = Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
+        let start = out.len();
+        let written = held.check(value, &summary.logical_type).and_then(|value| {
+            let mut written = lines.field(&value, first, out);
+            if proved {
+                written = written.and_then(|()| lines.field(&value, false, out));
+            }
+            written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
+        });
+        let Err(reason) = written else { return Ok(true) };
+        if !target.holds || target.table.key.contains(&place) {
+            let (table, column) = (columns.table.clone(), summary.name.to_string());
+            return Err(DatabaseError::ValueNotHeld { table, column, row, reason });
+        }
+        let reason = format!("column {} cannot hold its value: {reason}", summary.name);
+        fault.get_or_insert(Fault { code: Code::VALUE_NOT_HELD, reason });
+        out.truncate(start);
+        out.extend_from_slice(if first { b"\\N" } else { b"\t\\N" });
+        if proved {
+            out.extend_from_slice(b"\t\\N");
+        }
+        Ok(true)
     }
 }
 

@@ -105,6 +105,7 @@ pub(super) fn foreign_keys(
         };
         let acts = |action: &str| !matches!(action, "NO ACTION" | "RESTRICT");
         form.cascades_on_update.push(acts(&first.on_update));
+        form.deletes_along.push(first.on_delete == "CASCADE");
         keys.push(ForeignKey {
             name: format!("{} -> {target_name}", from.join(", ")),
             columns: places,

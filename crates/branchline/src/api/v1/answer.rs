@@ -26,6 +26,7 @@ pub enum Answer {
     File(FileAnswer),
     Import(ImportAnswer),
     Compare(CompareAnswer),
+    Schedule(super::ScheduleAnswer),
 }
 
 /// Who this server is.

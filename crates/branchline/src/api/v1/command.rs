@@ -83,6 +83,8 @@ pub enum Command {
     },
     /// Apply a backup from a file, or take in a receipt. A file that asks for rows to be removed needs `mirror`.
     BackupsImport { path: String, dry_run: bool, mirror: bool },
+    /// What is done by itself, and when.
+    ScheduleList,
     /// Prove that this database and a peer's are equal.
     Compare { peer: String, tables: Vec<String> },
 }

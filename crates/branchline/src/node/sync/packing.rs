@@ -36,15 +36,15 @@ struct Planned {
     plan: PackPlan,
     /// The backup that an increment follows.
     previous: Option<ChainEnd>,
-    /// Whether it gets what others made too.
-    relayed: bool,
+    /// The epoch of its database, where it captures changes.
+    target_epoch: Option<Epoch>,
 }
 
 /// What of a backup depends on its peer.
 struct Place {
     last_applied: Option<(Epoch, Sequence)>,
     previous: Option<ChainEnd>,
-    relayed: bool,
+    target_epoch: Option<Epoch>,
     mirror: bool,
 }
 
@@ -69,7 +69,17 @@ impl Node {
         }
         let _turn = self.queue_turn.lock().await;
         let heard = targets.iter().map(Target::heard);
-        match self.take_position(heard).await? {
+        let taken = self.take_position(heard).await;
+        if let Err(problem) = &taken
+            && targets.iter().any(|target| target.resumed)
+        {
+            // What waits was sealed while all was well, and goes all the same: it may hold what is nowhere else.
+            for target in targets.iter_mut().filter(|target| !target.resumed) {
+                target.verdict = Some(outcome(target, None, "refused", Some(problem.clone())));
+            }
+            return Ok(());
+        }
+        match taken? {
             Some(mut changes) => {
                 self.find_waiting(targets).await?;
                 self.queue_changes(changes.as_mut(), targets, wish, progress).await?;
@@ -92,7 +102,7 @@ impl Node {
         let destination = Destination { spool: self.spool.as_ref(), data_file: backup_id()?, codec };
         let restrict = |schema| self.restrict(schema);
         let _turn = self.queue_turn.lock().await;
-        let mut place = Place { last_applied: None, previous: None, relayed: false, mirror: wish.mirror };
+        let mut place = Place { last_applied: None, previous: None, target_epoch: None, mirror: wish.mirror };
         let (draft, remembered) = match self.take_position(std::iter::empty()).await? {
             None => {
                 let database = self.database().await?;
@@ -106,7 +116,7 @@ impl Node {
                     let help = format!("branchline backups export {} --type full", peer.id);
                     return Err(Problem::new(Code::NOT_FOUND, message).with_help(help));
                 }
-                (place.previous, place.relayed) = (planned.previous, planned.relayed);
+                (place.previous, place.target_epoch) = (planned.previous, planned.target_epoch);
                 let draft =
                     pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter).await?;
                 let remembered = self.remembered_at(changes.position()).await?;
@@ -150,7 +160,7 @@ impl Node {
             let place = Place {
                 last_applied: target.last_applied(),
                 previous: None,
-                relayed: false,
+                target_epoch: None,
                 mirror: wish.mirror,
             };
             sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
@@ -200,7 +210,7 @@ impl Node {
                 let place = Place {
                     last_applied: target.last_applied(),
                     previous: planned.previous,
-                    relayed: planned.relayed,
+                    target_epoch: planned.target_epoch,
                     mirror: wish.mirror,
                 };
                 sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
@@ -226,7 +236,7 @@ impl Node {
             let help = format!("branchline sync {} --type full", peer.id);
             return Err(Problem::new(Code::CHAIN_GAP, message).with_help(help));
         }
-        Ok(Planned { plan, previous: previous.filter(|_| !full), relayed: audience.relay })
+        Ok(Planned { plan, previous: previous.filter(|_| !full), target_epoch: acknowledged.target_epoch() })
     }
 
     /// What is to be remembered of the database once what was packed at that position is queued.
@@ -261,7 +271,7 @@ impl Node {
             sequence: remembered.max(applied).next(),
             previous: place.previous.map(|previous| previous.metadata),
             mirror: place.mirror,
-            relayed: place.relayed,
+            target_epoch: place.target_epoch,
         };
         let sealed = seal(draft, &self.settings.server, &ledger, &addressed, now(), self.signer());
         sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))
