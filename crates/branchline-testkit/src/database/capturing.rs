@@ -73,6 +73,7 @@ macro_rules! capture_suite {
             cascaded_deletes_travel
             cascaded_updates_travel
             changes_under_odd_names_travel
+            names_that_a_trigger_uses_are_only_names
             cycles_and_self_references_travel
             computed_columns_and_swapped_values_travel
         );

@@ -197,6 +197,34 @@ pub async fn changes_under_odd_names_travel(fixture: &dyn Fixture) {
     assert_eq!((backup.count("orderItems"), backup.lines()), ((2, 1), 4));
 }
 
+/// Words that stand in a trigger, or in a table of ours, as names of the shop's.
+pub async fn names_that_a_trigger_uses_are_only_names(fixture: &dyn Fixture) {
+    let table = r#"CREATE TABLE change (
+        "key" TEXT, moment TEXT, at TEXT, "new" TEXT, "old" TEXT, n TEXT, o TEXT, t TEXT, r TEXT, id TEXT, found TEXT,
+        tg_op TEXT, "row" TEXT, version TEXT, "time" TEXT, life TEXT, table_id BIGINT, PRIMARY KEY ("key", moment)
+    );
+    CREATE TABLE version (id BIGINT PRIMARY KEY, change TEXT, captured TEXT);"#;
+    let mut servers = Vec::new();
+    for id in ["STORE-001", "HQ"] {
+        servers.push(TestServer::attached(fixture, Shape::Nothing, table, id).await);
+    }
+    let [store, hq] = servers.as_mut_slice() else { unreachable!("two servers") };
+    store.write("INSERT INTO version VALUES (1, 'a', 'b'), (2, NULL, NULL)").await;
+    store.write(r#"INSERT INTO change ("key", moment) VALUES ('a', 'b'), ('c', 'd'), ('e', 'f')"#).await;
+    send(store, hq).await;
+    send(hq, store).await;
+    assert_same(store, hq).await;
+    store.write(r#"UPDATE change SET at = 'x', "new" = 'y', id = 'z' WHERE "key" = 'a'"#).await;
+    store
+        .write(r#"UPDATE change SET moment = 'x' WHERE "key" = 'c'; DELETE FROM change WHERE "key" = 'e'"#)
+        .await;
+    store.write("DELETE FROM version WHERE id = 2; UPDATE version SET captured = NULL").await;
+    let (backup, _) = send(store, hq).await;
+    assert_eq!((backup.count("change"), backup.count("version")), ((2, 2), (1, 1)));
+    assert_same(store, hq).await;
+    assert_quiet(store, hq).await;
+}
+
 /// Rows that point at each other, and at rows of their own table.
 pub async fn cycles_and_self_references_travel(fixture: &dyn Fixture) {
     let cycle = "INSERT INTO employees VALUES (1, 'Ada', NULL); INSERT INTO businesses VALUES (7, 1);
