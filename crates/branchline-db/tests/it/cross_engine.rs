@@ -6,7 +6,7 @@ use branchline_core::ports::Database;
 use branchline_core::schema::LogicalType as T;
 use branchline_core::value::Value;
 use branchline_testkit::database::backup::shared_specs;
-use branchline_testkit::database::capturing::noting::{KEYS, with_each_key};
+use branchline_testkit::database::capturing::keys::{KEYS, with_each_key};
 use branchline_testkit::database::capturing::{TestServer, assert_quiet, send};
 use branchline_testkit::database::restoring::{SHOP_ROWS, wide_columns, wide_rows};
 use branchline_testkit::database::{

@@ -8,8 +8,10 @@
 //! |---|---|
 //! | `attaching` | capture as it is installed, looked at, mended, and taken out |
 //! | `noting` | what counts as a change, and in what it travels |
+//! | `keys` | keys of every kind |
 //! | `packing` | positions: what one pack brings, to whom, and who waits |
-//! | `deciding` | old rows, conflicts, tombstones, two bases |
+//! | `deciding` | old rows, conflicts, two bases |
+//! | `forgetting` | tombstones, and full backups once they are gone |
 //! | `echoing` | what an apply leaves behind to be sent |
 //! | `holding` | rows that cannot go in |
 //! | `meeting` | an apply that meets the shop at work on the same rows |
@@ -23,7 +25,9 @@ pub mod attaching;
 mod carried;
 pub mod deciding;
 pub mod echoing;
+pub mod forgetting;
 pub mod holding;
+pub mod keys;
 pub mod living;
 pub mod meeting;
 pub mod noting;
@@ -69,9 +73,12 @@ macro_rules! capture_suite {
             cascaded_deletes_travel
             cascaded_updates_travel
             changes_under_odd_names_travel
-            keys_of_every_kind_travel
+            names_that_a_trigger_uses_are_only_names
             cycles_and_self_references_travel
             computed_columns_and_swapped_values_travel
+        );
+        $crate::capture_suite!(@module $fixture; keys;
+            keys_of_every_kind_travel
         );
         $crate::capture_suite!(@module $fixture; packing;
             a_late_commit_goes_with_the_next_pack
@@ -95,6 +102,10 @@ macro_rules! capture_suite {
             two_equal_changes_are_no_conflict
             a_change_on_top_of_another_is_no_conflict
             a_row_that_was_known_before_is_old
+            rows_that_both_had_before_converge
+            a_change_outranks_the_base
+        );
+        $crate::capture_suite!(@module $fixture; forgetting;
             an_old_backup_resurrects_nothing
             a_deletion_that_comes_before_its_row_stops_it
             tombstones_go_by_amendment_alone
@@ -102,8 +113,6 @@ macro_rules! capture_suite {
             absence_from_a_filtered_table_says_nothing
             a_removal_that_a_child_prevents_counts_as_new
             a_row_that_a_forgotten_deletion_may_be_about_counts_as_new
-            rows_that_both_had_before_converge
-            a_change_outranks_the_base
         );
         $crate::capture_suite!(@module $fixture; echoing;
             an_empty_target_adopts_the_base

@@ -43,6 +43,7 @@ pub(crate) fn create_function(id: i32, key: &Key, kind: Kind) -> String {
     let mut sql = format!(
         "CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp{settings} AS $branchline$
+#variable_conflict use_variable
 DECLARE
   moment CONSTANT pg_catalog.int8 := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::pg_catalog.int8;
 BEGIN

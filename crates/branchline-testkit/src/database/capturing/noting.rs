@@ -5,7 +5,7 @@ use branchline_core::ports::MergeReport;
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Engine, Fixture, Shape, run_in, worked};
 use super::carried::CarriedBackup;
-use super::server::{TestServer, assert_quiet, assert_same, pair, send, settle};
+use super::server::{TestServer, assert_quiet, assert_same, pair, send};
 use crate::state::server_id;
 
 /// What one server's statements bring to its peer, with both equal afterwards and nothing coming back.
@@ -197,99 +197,32 @@ pub async fn changes_under_odd_names_travel(fixture: &dyn Fixture) {
     assert_eq!((backup.count("orderItems"), backup.lines()), ((2, 1), 4));
 }
 
-/// The tables of [`Shape::Keys`], each with its key's columns and four keys; of bytes the digits stand here.
-pub const KEYS: [(&str, &str, [&str; 4]); 10] = [
-    ("by_text", "k", ["'it''s \"q\"'", "'a\\b'", "'größe\n\t€'", "''"]),
-    ("by_texts", "a, b", ["'a', 'b,c'", "'a,b', 'c'", "'[\"a', 'b\"]'", "'', 'a'"]),
-    ("by_number", "k", ["9223372036854775807", "-9223372036854775808", "0", "9007199254740993"]),
-    ("by_decimal", "k", ["'1.5'", "'-0.05'", "'12345678901234567890.123'", "'100'"]),
-    ("by_fraction", "k", ["0.1", "1e300", "-2.5", "5"]),
-    (
-        "by_uuid",
-        "k",
-        [
-            "'00000000-0000-0000-0000-000000000000'",
-            "'9b2e6f4c-7f39-4c0a-9d53-0f5a8f6f0a11'",
-            "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
-            "'00000000-0000-4000-8000-000000000001'",
-        ],
-    ),
-    ("by_bytes", "k", ["00ff", "", "5c5c", "227e"]),
-    (
-        "by_moment",
-        "day, k",
-        [
-            "'2025-12-06', '2025-12-06T23:59:59.5'",
-            "'2025-12-06', '2025-12-06T23:59:59'",
-            "'0001-01-01', '1969-12-31T00:00:00'",
-            "'9999-12-31', '2025-01-01T00:00:00.000001'",
-        ],
-    ),
-    (
-        "by_instant",
-        "k",
-        [
-            "'2025-12-06T23:59:59.5Z'",
-            "'2025-12-06T23:59:59Z'",
-            "'1969-12-31T00:00:00Z'",
-            "'2025-06-01T12:00:00.000001Z'",
-        ],
-    ),
-    ("by_truth", "k, small", ["TRUE, 1", "FALSE, 1", "TRUE, -32768", "FALSE, 32767"]),
-];
-
-/// A key of [`KEYS`] as an engine reads it.
-fn key_of(engine: Engine, table: &str, key: &str) -> String {
-    match (engine, table) {
-        (Engine::Postgres, "by_bytes") => format!("'\\x{key}'"),
-        (Engine::Sqlite, "by_bytes") => format!("x'{key}'"),
-        _ => key.to_owned(),
-    }
-}
-
-/// A statement for each kind of key, with the `n`th key: `{table}`, `{columns}` and `{key}` are filled in.
-#[must_use]
-pub fn with_each_key(engine: Engine, statement: &str, n: usize) -> String {
-    let filled = |(table, columns, keys): &(&str, &str, [&str; 4])| {
-        let key = key_of(engine, table, keys[n]);
-        statement.replace("{table}", table).replace("{columns}", columns).replace("{key}", &key) + ";"
-    };
-    KEYS.iter().map(filled).collect()
-}
-
-/// Whatever a key is made of, the row that it names is found again: at the pack, at the target, and in a conflict.
-pub async fn keys_of_every_kind_travel(fixture: &dyn Fixture) {
-    let engine = fixture.create(Shape::Nothing).await.engine();
-    let each = |statement, n| with_each_key(engine, statement, n);
-    let (insert, update, delete) = (
-        "INSERT INTO {table} ({columns}, v) VALUES ({key}, 1)",
-        "UPDATE {table} SET v = 7 WHERE ({columns}) = ({key})",
-        "DELETE FROM {table} WHERE ({columns}) = ({key})",
+/// Words that stand in a trigger, or in a table of ours, as names of the shop's.
+pub async fn names_that_a_trigger_uses_are_only_names(fixture: &dyn Fixture) {
+    let table = r#"CREATE TABLE change (
+        "key" TEXT, moment TEXT, at TEXT, "new" TEXT, "old" TEXT, n TEXT, o TEXT, t TEXT, r TEXT, id TEXT, found TEXT,
+        tg_op TEXT, "row" TEXT, version TEXT, "time" TEXT, life TEXT, table_id BIGINT, PRIMARY KEY ("key", moment)
     );
-    let rows = each(insert, 0) + &each(insert, 1) + &each(insert, 2);
-    let (mut store, mut hq) = pair(fixture, Shape::Keys, &rows).await;
-    store.write(&(each(update, 0) + &each(delete, 1) + &each(insert, 3))).await;
-    let (backup, report) = send(&mut store, &mut hq).await;
-    for (table, _, _) in KEYS {
-        assert_eq!(backup.count(table), (2, 1), "{table}");
-        let merged = backup.merged(&report, table);
-        assert_eq!((merged.inserted, merged.updated, merged.deleted), (1, 1, 1), "{table}");
+    CREATE TABLE version (id BIGINT PRIMARY KEY, change TEXT, captured TEXT);"#;
+    let mut servers = Vec::new();
+    for id in ["STORE-001", "HQ"] {
+        servers.push(TestServer::attached(fixture, Shape::Nothing, table, id).await);
     }
-    assert_same(&store, &hq).await;
-    // Both change the same rows, one of which is of the base still, and one deletes what the other changes.
-    let on_the_base = "UPDATE {table} SET v = 9 WHERE ({columns}) = ({key})";
-    store.write(&(each(update, 0) + &each(on_the_base, 2) + &each(delete, 3)).replace("= 7", "= 5")).await;
-    hq.write(
-        &(each(update, 0) + &each(on_the_base, 2) + &each(update, 3))
-            .replace("= 7", "= 6")
-            .replace("= 9", "= 8"),
-    )
-    .await;
-    let (backup, report) = send(&mut store, &mut hq).await;
-    for (table, _, _) in KEYS {
-        assert_eq!((backup.count(table), backup.merged(&report, table).conflicts), ((2, 1), 3), "{table}");
-    }
-    settle(&mut store, &mut hq).await;
+    let [store, hq] = servers.as_mut_slice() else { unreachable!("two servers") };
+    store.write("INSERT INTO version VALUES (1, 'a', 'b'), (2, NULL, NULL)").await;
+    store.write(r#"INSERT INTO change ("key", moment) VALUES ('a', 'b'), ('c', 'd'), ('e', 'f')"#).await;
+    send(store, hq).await;
+    send(hq, store).await;
+    assert_same(store, hq).await;
+    store.write(r#"UPDATE change SET at = 'x', "new" = 'y', id = 'z' WHERE "key" = 'a'"#).await;
+    store
+        .write(r#"UPDATE change SET moment = 'x' WHERE "key" = 'c'; DELETE FROM change WHERE "key" = 'e'"#)
+        .await;
+    store.write("DELETE FROM version WHERE id = 2; UPDATE version SET captured = NULL").await;
+    let (backup, _) = send(store, hq).await;
+    assert_eq!((backup.count("change"), backup.count("version")), ((2, 2), (1, 1)));
+    assert_same(store, hq).await;
+    assert_quiet(store, hq).await;
 }
 
 /// Rows that point at each other, and at rows of their own table.

@@ -233,12 +233,17 @@ pub async fn assert_same(one: &TestServer, other: &TestServer) {
     assert!(differ.is_empty(), "{} and {} differ: {}", one.id, other.id, differ.join(", "));
 }
 
-/// Asserts that two servers have nothing for each other.
+/// Asserts that two servers have nothing for each other, and that neither missed a change that it knows of.
 pub async fn assert_quiet(one: &mut TestServer, other: &mut TestServer) {
     let (there, back) = (one.pack_for(&other.id).await, other.pack_for(&one.id).await);
     for backup in [&there, &back] {
         let tables = &backup.request.tables;
         assert_eq!(backup.lines(), 0, "{} still sends something: {tables:?}", backup.request.source);
+    }
+    for server in [one, other] {
+        let due = server.state().await.tables.into_iter().filter(|(_, due)| *due);
+        let due: Vec<_> = due.map(|(table, _)| table).collect();
+        assert!(due.is_empty(), "{} may have missed changes of {due:?}", server.id);
     }
 }
 
