@@ -20,7 +20,7 @@ use rusqlite::{Connection, Row, params_from_iter, types::Value};
 use super::super::error::failed;
 use super::super::ident::{Ident, collate};
 use super::super::ledger::captured::CapturedTable;
-use super::super::schema::{Catalogue, TableForm};
+use super::super::schema::{Catalogue, OnDelete, TableForm};
 use super::decide::pending;
 use super::holds::{Cause, Fault};
 use super::plan::TablePlan;
@@ -131,7 +131,7 @@ impl Search<'_> {
                 let error =
                     DatabaseError::MirrorCascade { table: key.target.clone(), child: child.name.clone() };
                 self.add(index, n, error);
-            } else if form.deletes_along[place] {
+            } else if form.on_delete[place] == OnDelete::Delete {
                 let mut values = vec![Value::Integer(index), Value::Integer(n)];
                 for at in 0..child.key.len() {
                     values.push(row.get(FIRST_KEY + at).map_err(failed)?);

@@ -2,8 +2,7 @@
 
 use branchline_core::backup::v1::{Deletion, RowMark};
 use branchline_core::ports::DatabaseError;
-use branchline_core::value::Value;
-use rusqlite::Row;
+use rusqlite::{Row, params};
 
 use super::super::error::failed;
 use super::super::ledger::conflict::{self, Conflict};
@@ -34,22 +33,19 @@ pub(super) fn record(
     is_removal: bool,
 ) -> Result<u64, DatabaseError> {
     let connection = versioned.connection;
-    let ours = TableRows::new(catalogue, &plan.name, FIRST_IMAGE + plan.columns.len())?;
+    let ours = TableRows::new(catalogue, &plan.name, 0)?;
     let (id, text) = (table.captured.id, staged_key(plan, table));
     let theirs: Vec<_> = (0..plan.columns.len()).map(|place| format!("s.c{place}")).collect();
     let sql = format!(
         "SELECT d.verdict, {text}, s.life, s.generation, s.time, s.was_life, s.was_generation,
-             v.life, v.generation, v.time, v.was_life, v.was_generation, p.time, s.kind, {}, {}
-         FROM {} AS d CROSS JOIN {} AS s LEFT JOIN {} AS t ON {}
+             v.life, v.generation, v.time, v.was_life, v.was_generation, p.time, s.n, {}
+         FROM {} AS d CROSS JOIN {} AS s
              LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
              LEFT JOIN temp.branchline_stamped AS p ON p.table_id = {id} AND p.key = {text}
          WHERE s.n = d.n AND d.verdict IN {verdicts}",
         theirs.join(", "),
-        ours.select("t"),
         decided_table(plan),
         stage_table(plan),
-        target_table(plan),
-        same_key(plan, "t", "s"),
     );
     let images = Images { versioned, plan, table, ours, is_removal };
     let mut statement = connection.prepare(&sql).map_err(failed)?;
@@ -89,17 +85,24 @@ struct Images<'a> {
 }
 
 impl Images<'_> {
-    /// The row here; nothing where it is not here.
+    /// The row here; nothing where it is not here. A query of its own: together two images may have too many columns.
     fn ours(&self, row: &Row<'_>) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let values = self.ours.values(row)?;
-        if self.ours.key().iter().any(|&place| values[place] == Value::Null) {
-            return Ok(None);
-        }
+        let sql = format!(
+            "SELECT {} FROM {} AS s CROSS JOIN {} AS t WHERE {} AND s.n = ?1",
+            self.ours.select("t"),
+            stage_table(self.plan),
+            target_table(self.plan),
+            same_key(self.plan, "t", "s"),
+        );
+        let n: i64 = row.get(13).map_err(failed)?;
+        let mut statement = self.versioned.connection.prepare(&sql).map_err(failed)?;
+        let mut found = statement.query(params![n]).map_err(failed)?;
+        let Some(here) = found.next().map_err(failed)? else { return Ok(None) };
         // A change that waits has no version yet.
         let is_pending = row.get::<_, Option<i64>>(12).map_err(failed)?.is_some();
         let version = if is_pending { None } else { self.versioned.lives.version(row, 7)? };
         let mut writer = self.ours.writer();
-        self.ours.write(&RowMark { version, deletion: None }, row, &mut writer)?;
+        self.ours.write(&RowMark { version, deletion: None }, here, &mut writer)?;
         Ok(Some(images::only_line(&mut writer)))
     }
 

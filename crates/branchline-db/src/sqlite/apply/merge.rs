@@ -19,13 +19,14 @@ use super::super::ledger::{self, knowledge, standing};
 use super::super::schema::{self, Catalogue};
 use super::holds::{Cause, Fault, Staged};
 use super::plan::TablePlan;
+use super::removal::Removals;
 use super::retry::{Retried, Stage};
 use super::spelling::Search;
 use super::unique_swap::Leaving;
 use super::versions::Versioned;
 use super::{
-    Work, absence, beside, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, removal, retry,
-    rows, spelling,
+    Work, absence, beside, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, retry, rows,
+    spelling,
 };
 use crate::stages::Stages;
 
@@ -202,6 +203,9 @@ impl Merge<'_> {
 
     fn write(&mut self, staged: &mut Staged<'_>) -> Result<(), Failure> {
         let order = in_order(self.catalogue, staged.plans);
+        let of_removal = |(index, error)| Failure { index, is_removal: true, error };
+        let removals = Removals::count(self.connection, staged.removals).map_err(of_removal)?;
+        removals.remove_early(self.catalogue).map_err(of_removal)?;
         for &index in &order {
             let leaving = leaving(self.request, staged.removals, index);
             let plan = &staged.plans[index];
@@ -212,9 +216,7 @@ impl Merge<'_> {
             table.updated = merged.updated;
             table.unchanged += merged.unchanged;
         }
-        let backwards = order.iter().rev().copied();
-        let removed = removal::remove(self.connection, staged.removals, backwards)
-            .map_err(|(index, error)| Failure { index, is_removal: true, error })?;
+        let removed = removals.remove(order.iter().rev().copied()).map_err(of_removal)?;
         for (table, removed) in staged.tables.iter_mut().zip(removed) {
             table.deleted = removed.gone;
             table.unchanged += removed.missing;

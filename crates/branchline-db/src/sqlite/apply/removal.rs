@@ -4,10 +4,12 @@
 //! does not count what it removes. Each is found by its key.
 
 use branchline_core::ports::DatabaseError;
+use branchline_core::schema::TableName;
 use rusqlite::Connection;
 
 use super::super::error::failed;
 use super::super::ident::Ident;
+use super::super::schema::{Catalogue, OnDelete};
 use super::plan::TablePlan;
 use super::rows::execute;
 use super::stage::Removal;
@@ -22,26 +24,62 @@ pub(super) struct Removed {
     pub(super) missing: u64,
 }
 
-/// Removes them, table by table in the order given; answers by place, or says at which place it failed.
-pub(super) fn remove(
-    connection: &Connection,
-    removals: &[TablePlan],
-    order: impl Iterator<Item = usize>,
-) -> Result<Vec<Removed>, (usize, DatabaseError)> {
-    let mut found = Vec::with_capacity(removals.len());
-    for (place, plan) in removals.iter().enumerate() {
-        found.push(Found::count(connection, plan).map_err(|error| (place, error))?);
+/// A removal, counted from before the first row was written.
+pub(super) struct Removals<'a> {
+    connection: &'a Connection,
+    plans: &'a [TablePlan],
+    /// What of their keys was here.
+    found: Vec<Found>,
+}
+
+/// A failure, with the place of its plan.
+pub(super) type Failed = (usize, DatabaseError);
+
+impl<'a> Removals<'a> {
+    /// Counts what is here.
+    pub(super) fn count(connection: &'a Connection, plans: &'a [TablePlan]) -> Result<Self, Failed> {
+        let found = |(place, plan)| Found::count(connection, plan).map_err(|error| (place, error));
+        let found = plans.iter().enumerate().map(found).collect::<Result<_, _>>()?;
+        Ok(Self { connection, plans, found })
     }
-    // Where rows carry no marks there is nothing to remove.
-    for place in order.filter(|place| found.get(*place).is_some_and(|found| found.there > 0)) {
-        execute(connection, &removals[place], &delete(&removals[place])).map_err(|error| (place, error))?;
+
+    /// Removes the rows of tables with unique indexes that no placeholder can free (`unique_swap` looks at the others
+    /// only), so that what comes in can have their values. Only where nothing follows a deletion at once.
+    pub(super) fn remove_early(&self, catalogue: &Catalogue) -> Result<(), Failed> {
+        for place in 0..self.plans.len() {
+            let name = &self.plans[place].name;
+            let is_odd = catalogue.find(name).is_some_and(|(_, form)| !form.odd_uniques.is_empty());
+            if is_odd && !is_followed(catalogue, name) {
+                self.remove_of(place)?;
+            }
+        }
+        Ok(())
     }
-    let mut removed = Vec::with_capacity(removals.len());
-    for (place, (plan, before)) in removals.iter().zip(found).enumerate() {
-        let after = Found::count(connection, plan).map_err(|error| (place, error))?;
-        removed.push(Removed { gone: before.there.saturating_sub(after.there), missing: before.missing });
+
+    /// Removes the rows, table by table in the order given; answers by place.
+    pub(super) fn remove(&self, order: impl Iterator<Item = usize>) -> Result<Vec<Removed>, Failed> {
+        order.into_iter().try_for_each(|place| self.remove_of(place))?;
+        let mut removed = Vec::with_capacity(self.plans.len());
+        for (place, (plan, before)) in self.plans.iter().zip(&self.found).enumerate() {
+            let after = Found::count(self.connection, plan).map_err(|error| (place, error))?;
+            removed.push(Removed { gone: before.there.saturating_sub(after.there), missing: before.missing });
+        }
+        Ok(removed)
     }
-    Ok(removed)
+
+    /// Where rows carry no marks there is nothing to remove.
+    fn remove_of(&self, place: usize) -> Result<(), Failed> {
+        let Some(plan) = self.plans.get(place).filter(|_| self.found[place].there > 0) else { return Ok(()) };
+        execute(self.connection, plan, &delete(plan)).map(drop).map_err(|error| (place, error))
+    }
+}
+
+/// Whether something happens at once to rows that point at a row of the table which is deleted.
+fn is_followed(catalogue: &Catalogue, name: &TableName) -> bool {
+    catalogue.schema.tables().filter_map(|table| catalogue.find(&table.name)).any(|(table, form)| {
+        let mut keys = table.foreign_keys.iter().zip(&form.on_delete);
+        keys.any(|(key, &action)| key.target == *name && action != OnDelete::Nothing)
+    })
 }
 
 /// What of the keys is here.

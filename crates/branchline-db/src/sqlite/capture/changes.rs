@@ -392,9 +392,10 @@ impl TableRead<'_> {
         let is_there = version.is_none() || self.is_there(row)?;
         let is_deleted: bool = row.get(DELETED_PLACE).map_err(failed)?;
         let mark = |deletion| RowMark { version: version.clone(), deletion };
-        if is_there || (!is_deleted && self.has_null_key(row)?) {
+        let is_nameless = self.has_null_key(row)?;
+        if is_there || (!is_deleted && is_nameless) {
             self.rows.write(&mark(None), row, writer)
-        } else if is_deleted {
+        } else if is_deleted && !is_nameless {
             self.rows.write_deletion(&mark(Some(Deletion::Deleted)), row, KEY_PLACE, writer)
         } else {
             Ok(())
@@ -407,7 +408,7 @@ impl TableRead<'_> {
         Ok(row.get_ref(key).map_err(failed)? != rusqlite::types::ValueRef::Null)
     }
 
-    /// Whether the row is one whose key holds a NULL, which is refused by name.
+    /// Whether the row is one whose key holds a NULL: it is refused by name, and once it is gone there is nothing to tell.
     fn has_null_key(&self, row: &Row<'_>) -> Result<bool, DatabaseError> {
         for place in 0..self.key_width {
             if row.get_ref(KEY_PLACE + place).map_err(failed)? == rusqlite::types::ValueRef::Null {

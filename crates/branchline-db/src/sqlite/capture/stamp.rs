@@ -7,8 +7,7 @@
 //! * A key that was changed several times has the time of the last change, and is later than the version before it.
 //! * Whether a row is a deletion is found out by looking for it.
 //! * A row that was only noted as a victim and is still there was not changed.
-//! * A row whose key holds a NULL is stamped, so that the reader refuses it by name; one that is gone left nothing that
-//!   could travel.
+//! * A row whose key holds a NULL is stamped like any other, so that the reader can refuse it by name.
 //!
 //! Costs what the log costs: no table is read but by its key.
 
@@ -63,7 +62,6 @@ pub(in super::super) fn compute(connection: &Connection) -> Result<Stamped, Data
     let changed = changed.collect::<rusqlite::Result<Vec<i64>>>().map_err(failed)?;
     for table in captured.iter().filter(|table| changed.contains(&table.id)) {
         connection.execute(&look_for_rows(table), params![table.id]).map_err(failed)?;
-        connection.execute(&leave_nameless(table), params![table.id]).map_err(failed)?;
     }
     connection.execute(LEAVE_VICTIMS, []).map_err(failed)?;
     connection.execute(TIME, []).map_err(failed)?;
@@ -121,14 +119,5 @@ fn look_for_rows(table: &CapturedTable) -> String {
          WHERE s.table_id = ?1",
         Ident(table.name.as_str()),
         table.has_noted_key("t", "s"),
-    )
-}
-
-/// A row that is gone and whose key held a NULL cannot be told to anybody.
-fn leave_nameless(table: &CapturedTable) -> String {
-    let is_null: Vec<_> = (0..table.key_columns().len()).map(|place| format!("k{place} IS NULL")).collect();
-    format!(
-        "DELETE FROM temp.branchline_stamped WHERE table_id = ?1 AND deleted AND ({})",
-        is_null.join(" OR "),
     )
 }

@@ -17,9 +17,11 @@
 //! the table's declaration is not the one that the trigger was made for, every update is noted: the declaration is
 //! looked up by its rowid in SQLite's own table, and only where nothing else differs.
 //!
+//! Victims of a unique index that is partial or over expressions are looked up by its own terms, once over the table and
+//! once over the new row as a table of one row.
+//!
 //! Limits: an update without effect is noted where the comparison would be longer than 128 KiB. A row that is replaced
-//! for its rowid alone, under another primary key, or for a unique index that is partial or over expressions, is not
-//! noted.
+//! for its rowid alone, under another primary key, is not noted.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +34,7 @@ use super::super::error::failed;
 use super::super::ident::{Ident, collate};
 use super::super::key::KeyForm;
 use super::super::ledger::captured::CapturedShape;
-use super::super::schema::TableForm;
+use super::super::schema::{OddUnique, TableForm};
 
 /// Bytes of a comparison of two rows beyond which it is left out: SQLite takes a million for a statement.
 const COMPARISON_BYTES_MAX: usize = 128 << 10;
@@ -62,7 +64,8 @@ pub(super) fn shape_of(table: &Table, form: &TableForm) -> Option<CapturedShape>
         let columns: Vec<_> = key.columns.iter().map(|&place| table.columns[place].name.as_str()).collect();
         columns.join("\t")
     });
-    let mut unique_keys: Vec<_> = unique_keys.collect();
+    let odd = form.odd_uniques.iter().map(|odd| odd.name.clone());
+    let mut unique_keys: Vec<_> = unique_keys.chain(odd).collect();
     unique_keys.sort();
     Some(CapturedShape {
         key_form: KeyForm::of(table, form)?.as_str().to_owned(),
@@ -112,14 +115,9 @@ pub(super) fn of(id: i64, table: &Table, form: &TableForm, declared: Declared) -
     let old_key_too = writer.note("OLD", &format!(" AND {}", writer.differ(&table.key)));
     let changed = writer.note("NEW", "") + &old_key_too;
     add("update", "AFTER UPDATE", &writer.when_changed(declared), changed);
-    if !table.unique_keys.is_empty() {
-        let mut unique: Vec<usize> =
-            table.unique_keys.iter().flat_map(|key| key.columns.iter().copied()).collect();
-        unique.sort_unstable();
-        unique.dedup();
+    if !table.unique_keys.is_empty() || !form.odd_uniques.is_empty() {
         add("replaced", "BEFORE INSERT", "", writer.note_victims(false));
-        let when = format!(" WHEN {}", writer.differ(&unique));
-        add("moved", "BEFORE UPDATE", &when, writer.note_victims(true));
+        add("moved", "BEFORE UPDATE", &writer.when_moved(), writer.note_victims(true));
     }
     triggers
 }
@@ -188,7 +186,51 @@ impl TriggerWriter<'_> {
                 Ident(self.table.name.as_str()),
             ));
         }
+        for odd in &self.form.odd_uniques {
+            body.push_str(&self.note_odd_victims(odd, moved));
+        }
         body
+    }
+
+    /// The terms are the shop's own text, over names that may be those of columns of ours: so no table of ours stands
+    /// beside its own.
+    fn note_odd_victims(&self, odd: &OddUnique, moved: bool) -> String {
+        let table = Ident(self.table.name.as_str());
+        let new: Vec<_> = (0..self.table.columns.len())
+            .map(|place| format!("NEW.{column} AS {column}", column = self.column(place)))
+            .collect();
+        let new = new.join(", ");
+        let mut which: Vec<_> = odd
+            .terms
+            .iter()
+            .map(|(term, collation)| {
+                let collate = collate(Some(collation));
+                format!("({term}) = (SELECT {term} FROM (SELECT {new}) AS {table}){collate}")
+            })
+            .collect();
+        which.extend(odd.condition.as_ref().map(|condition| format!("({condition})")));
+        if moved {
+            which.push(format!("NOT ({})", self.is_old(&table.to_string())));
+        }
+        format!(
+            "INSERT INTO branchline_change (table_id, at, {}, victim) SELECT {}, (SELECT {TIME} FROM branchline_capture AS c WHERE c.one = 1), {}, 1 FROM {table} WHERE {} AND EXISTS (SELECT 1 FROM branchline_capture);\n",
+            self.key_columns(),
+            self.id,
+            self.key(&table.to_string()),
+            which.join(" AND "),
+        )
+    }
+
+    /// Where a unique value changes. What an expression depends on is not known.
+    fn when_moved(&self) -> String {
+        if !self.form.odd_uniques.is_empty() {
+            return String::new();
+        }
+        let keys = self.table.unique_keys.iter();
+        let mut unique: Vec<usize> = keys.flat_map(|key| key.columns.iter().copied()).collect();
+        unique.sort_unstable();
+        unique.dedup();
+        format!(" WHEN {}", self.differ(&unique))
     }
 
     fn is_old(&self, row: &str) -> String {
