@@ -26,6 +26,8 @@ pub(super) struct Report<'a> {
     pub(super) bulk_rows: u64,
     pub(super) seconds: u64,
     pub(super) trade: TradeSeries,
+    /// By prepared statements.
+    pub(super) prepared: TradeSeries,
     pub(super) lines: BulkSeries,
     pub(super) customers: BulkSeries,
 }
@@ -69,17 +71,18 @@ impl Report<'_> {
             "with",
             "ratio"
         );
-        let trade = &self.trade;
-        let name = format!("sales a second, 4 clients, {} s each", self.seconds);
-        let _ = writeln!(
-            text,
-            "{name:<44}{:>10.0}{:>10.0}{:>8.3}  {} | {}",
-            median(&trade.without),
-            median(&trade.with),
-            trade.ratio(),
-            each(&trade.without, 0),
-            each(&trade.with, 0)
-        );
+        for (how, trade) in [("", &self.trade), (" prepared", &self.prepared)] {
+            let name = format!("sales a second{how}, 4 clients, {} s each", self.seconds);
+            let _ = writeln!(
+                text,
+                "{name:<44}{:>10.0}{:>10.0}{:>8.3}  {} | {}",
+                median(&trade.without),
+                median(&trade.with),
+                trade.ratio(),
+                each(&trade.without, 0),
+                each(&trade.with, 0)
+            );
+        }
         for (table, series) in [("sale_lines", &self.lines), ("customers, no foreign keys", &self.customers)]
         {
             for (deed, without, with, ratio) in [
@@ -107,7 +110,7 @@ impl Report<'_> {
             "{{\"bench\":\"capture\",\"ratio\":{},\"bulk_insert_ratio\":{},\"bulk_update_ratio\":{},\
              \"sales_per_s\":{:.0},\"sales_without_per_s\":{:.0},\"bulk_rows\":{},\"bulk_insert_s\":{},\
              \"bulk_insert_without_s\":{},\"bulk_update_s\":{},\"bulk_update_without_s\":{},\
-             \"no_foreign_keys_insert_ratio\":{},\"no_foreign_keys_update_ratio\":{},\"runs\":{},\"pg\":\"{}\"}}",
+             \"prepared_ratio\":{},\"no_foreign_keys_insert_ratio\":{},\"no_foreign_keys_update_ratio\":{},\"runs\":{},\"pg\":\"{}\"}}",
             rounded(trade.ratio()),
             rounded(lines.insert_ratio()),
             rounded(lines.update_ratio()),
@@ -118,6 +121,7 @@ impl Report<'_> {
             rounded(median(&lines.insert_without)),
             rounded(median(&lines.update_with)),
             rounded(median(&lines.update_without)),
+            rounded(self.prepared.ratio()),
             rounded(customers.insert_ratio()),
             rounded(customers.update_ratio()),
             trade.with.len(),

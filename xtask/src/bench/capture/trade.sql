@@ -1,4 +1,5 @@
--- One sale, as a till rings it, for pgbench: twelve rows of six tables in one transaction.
+-- One sale, as a till rings it, for pgbench: the customer and four articles are looked up, then twelve rows of six
+-- tables are written, in one transaction.
 --   pgbench --file=trade.sql --define=customers=2000 --define=articles=400
 -- Each transaction locks a customer and then an article, in that order, so that no two wait for each other in a ring.
 -- It runs in each of pgbench's protocols.
@@ -7,6 +8,15 @@
 \set article random(1, :articles - 4)
 \set cents random(500, 25000)
 BEGIN;
+SELECT full_name, owes FROM customers WHERE id = md5('branchline customer ' || :customer)::uuid;
+SELECT id, label, price, duty FROM articles
+WHERE branch_id = 'branch-' || 1 + (:article + 1) % 4 AND code = 'ART-' || lpad((:article + 1)::text, 6, '0');
+SELECT id, label, price, duty FROM articles
+WHERE branch_id = 'branch-' || 1 + (:article + 2) % 4 AND code = 'ART-' || lpad((:article + 2)::text, 6, '0');
+SELECT id, label, price, duty FROM articles
+WHERE branch_id = 'branch-' || 1 + (:article + 3) % 4 AND code = 'ART-' || lpad((:article + 3)::text, 6, '0');
+SELECT id, label, price, duty FROM articles
+WHERE branch_id = 'branch-' || 1 + (:article + 4) % 4 AND code = 'ART-' || lpad((:article + 4)::text, 6, '0');
 INSERT INTO sales (id, branch_id, customer_id, staff_id, slip, state, sum, rung_at, changed_at)
 VALUES (md5('till sale ' || :sale)::uuid, 'branch-' || 1 + :client_id % 4, md5('branchline customer ' || :customer)::uuid,
         md5('branchline staff ' || 1 + :customer % 40)::uuid, 'TILL-' || :sale, 'settled', :cents / 100.0, now(), now());
