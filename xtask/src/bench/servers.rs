@@ -137,7 +137,7 @@ pub(super) fn attach(binary: &Path, home: &Path) -> Result<(), Failure> {
 
 /// Takes capture out of a home's database, with all that it noted.
 pub(super) fn detach(binary: &Path, home: &Path) -> Result<(), Failure> {
-    answer(branchline(binary, home).args(["detach", "--json"])).map(drop)
+    answer(branchline(binary, home).args(["detach", "--yes", "--json"])).map(drop)
 }
 
 fn branchline(binary: &Path, home: &Path) -> Command {

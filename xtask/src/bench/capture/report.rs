@@ -63,7 +63,7 @@ impl BulkSeries {
 impl Report<'_> {
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "\nPostgreSQL {}, {}\n\n{:<44}{:>10}{:>10}{:>8}  each run\n",
+            "\nPostgreSQL {}, {}\n\n{:<50}{:>10}{:>10}{:>8}  each run\n",
             self.version,
             machine::describe(),
             "median of each",
@@ -75,7 +75,7 @@ impl Report<'_> {
             let name = format!("sales a second{how}, 4 clients, {} s each", self.seconds);
             let _ = writeln!(
                 text,
-                "{name:<44}{:>10.0}{:>10.0}{:>8.3}  {} | {}",
+                "{name:<50}{:>10.0}{:>10.0}{:>8.3}  {} | {}",
                 median(&trade.without),
                 median(&trade.with),
                 trade.ratio(),
@@ -92,7 +92,7 @@ impl Report<'_> {
                 let name = format!("{deed} {} rows, s ({table})", self.bulk_rows);
                 let _ = writeln!(
                     text,
-                    "{name:<44}{:>10.3}{:>10.3}{ratio:>8.3}  {} | {}",
+                    "{name:<50}{:>10.3}{:>10.3}{ratio:>8.3}  {} | {}",
                     median(without),
                     median(with),
                     each(without, 2),
