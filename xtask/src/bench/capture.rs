@@ -122,8 +122,7 @@ pub(super) fn run(size: &Size) -> Result<(), Failure> {
 impl Bench<'_> {
     fn bulk(&self, run: usize, bulk: &Bulk, series: &mut BulkSeries) -> Result<(), Failure> {
         for with in order(run) {
-            let (insert_s, update_s) =
-                self.switched(with, 2 * self.bulk_rows(), || self.bulk_seconds(bulk))?;
+            let (insert_s, update_s) = self.switched(with, self.bulk_rows(), || self.bulk_seconds(bulk))?;
             let (inserts, updates) = if with {
                 (&mut series.insert_with, &mut series.update_with)
             } else {

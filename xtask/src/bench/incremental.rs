@@ -10,9 +10,9 @@
 //!    receipt, which must say success for exactly the rows that changed;
 //! 4. shop and head office are proven equal, row by row.
 //!
-//! A first run warms up and does not count. At last the copies are proven equal too, and are copied once more by the
-//! other peer, `pg_dump | gzip -6 | gunzip | psql`. (From the copy, because it holds the shop's rows and no capture.)
-//! Then the same with 100,000 changed rows in the large one: rows a second, beside logical replication's.
+//! A first run warms up and does not count. Then the same with 100,000 changed rows in the large one: rows a second,
+//! beside logical replication's. At last the copies are proven equal too, and are copied once more by the other peer,
+//! `pg_dump | gzip -6 | gunzip | psql`. (From the copy, because it holds the shop's rows and no capture.)
 
 mod report;
 mod shop;
@@ -30,10 +30,10 @@ use shop::{Day, Shop};
 /// How many times as many sales the large shop has.
 const TIMES: u64 = 20;
 
-/// The runs of what is the same each time and takes long.
+/// The most runs of what takes long: the large change set, and dump and restore.
 const LONG_RUNS_MAX: usize = 3;
 
-/// Sales that a shop needs for each thousand rows of a change set.
+/// Thousands of rows in the large change set, where the shop has sales enough.
 const BULK_UNITS_MAX: u64 = 100;
 
 /// What was measured in one shop.

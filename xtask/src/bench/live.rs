@@ -17,6 +17,7 @@
 //!
 //! At last both databases are proven equal.
 
+use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -230,26 +231,21 @@ fn gaps(time: Duration) -> Vec<Duration> {
 /// Processor time of the store and of its connections to the database, as percentages of one core.
 fn idle_percents(cluster: &Cluster, store: &Serving, idle: Duration) -> Result<(f64, f64), Failure> {
     let mut session = cluster.session("postgres")?;
-    let mut connections = || -> Result<Vec<u32>, Failure> {
+    let mut connections = || -> Result<BTreeMap<u32, f64>, Failure> {
         let answer = session.query(&format!(
-            "SELECT pid FROM pg_stat_activity WHERE datname = '{STORE}' AND application_name <> 'psql' ORDER BY pid"
+            "SELECT pid FROM pg_stat_activity WHERE datname = '{STORE}' AND application_name = 'branchline'"
         ))?;
-        answer.lines().map(|line| line.parse().doing(|| format!("read a process from {line:?}"))).collect()
+        let process = |line: &str| line.parse::<u32>().doing(|| format!("read a process from {line:?}"));
+        answer.lines().map(|line| process(line).and_then(|one| Ok((one, processor_seconds(one)?)))).collect()
     };
-    let before = connections()?;
-    let spent = |processes: &[u32]| -> Result<f64, Failure> {
-        processes.iter().map(|one| processor_seconds(*one)).sum()
-    };
-    let (start, ours, databases) = (Instant::now(), spent(&[store.process()])?, spent(&before)?);
+    let (before, start) = (connections()?, Instant::now());
+    let ours_before = processor_seconds(store.process())?;
     sleep(idle);
-    let seconds = start.elapsed().as_secs_f64();
-    let after = connections()?;
-    if before != after {
-        // A connection that came or went took its time with it.
-        return Err(Failure::new("the store's connections to its database changed while nothing happened"));
-    }
-    let percent = |from: f64, to: f64| 100.0 * (to - from) / seconds;
-    Ok((percent(ours, spent(&[store.process()])?), percent(databases, spent(&after)?)))
+    let (seconds, ours) = (start.elapsed().as_secs_f64(), processor_seconds(store.process())? - ours_before);
+    // One that came meanwhile began with nothing; one that went takes its last moments with it.
+    let spent = |(process, after): (&u32, &f64)| after - before.get(process).copied().unwrap_or(0.0);
+    let database: f64 = connections()?.iter().map(spent).sum();
+    Ok((100.0 * ours / seconds, 100.0 * database / seconds))
 }
 
 fn table(cluster: &Cluster, measured: &Measured) -> String {

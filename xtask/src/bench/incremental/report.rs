@@ -38,7 +38,7 @@ fn replication_s(days: &[Day]) -> Vec<f64> {
 
 /// Bytes of each whole document as it travelled.
 fn bytes(days: &[Day]) -> Vec<f64> {
-    days.iter().map(|day| day.synced.peer["document_bytes"].as_f64().unwrap_or(f64::NAN)).collect()
+    days.iter().map(|day| day.bytes as f64).collect()
 }
 
 impl Report<'_> {

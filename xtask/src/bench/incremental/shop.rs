@@ -26,6 +26,8 @@ pub(super) struct Shop<'a> {
 /// One change set's way to the head office, and to the copy.
 pub(super) struct Day {
     pub(super) synced: Synced,
+    /// Of the whole document as it travelled.
+    pub(super) bytes: u64,
     pub(super) replicated: Duration,
 }
 
@@ -71,7 +73,10 @@ impl<'a> Shop<'a> {
         self.replication.pause()?;
         self.cluster.query("postgres", "CHECKPOINT")?;
         let synced = self.pair.sync("incremental")?;
-        let sent = synced.peer["rows"].as_u64().unwrap_or(0);
+        let (sent, bytes) = (synced.peer["rows"].as_u64(), synced.peer["document_bytes"].as_u64());
+        let (Some(sent), Some(bytes)) = (sent, bytes) else {
+            return Err(Failure::new(format!("sync says neither rows nor bytes: {}", synced.peer)));
+        };
         if sent != units * changes::ROWS {
             return Err(Failure::new(format!(
                 "{} rows were changed, and the backup has {sent}: {}",
@@ -80,7 +85,7 @@ impl<'a> Shop<'a> {
             )));
         }
         equality::prove(self.cluster, &self.shop, &self.office)?;
-        Ok(Day { synced, replicated })
+        Ok(Day { synced, bytes, replicated })
     }
 
     /// Proves that the copy was no worse, and says how long it takes to copy all of it, so many times.
