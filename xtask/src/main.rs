@@ -35,8 +35,15 @@ cargo xtask VERB
   tidy                   the rules of this code base that no other tool checks
   demo [ARGS]            the demo, built for release
   postgres -- COMMAND    runs COMMAND with a private PostgreSQL (see the environment it exports)
-  bench full [--orders N] [--runs N] [--json]
+  bench NAME [OPTIONS] [--json]
+    full [--orders N] [--runs N]
                          a full backup, store to head office, beside pg_dump | gzip | gunzip | psql
+    incremental [--orders N] [--runs N]
+                         a thousand changed rows in a small and a large database, beside logical replication
+    capture [--orders N] [--runs N] [--seconds N]
+                         what the shop's own writes cost with capture and without
+    live [--orders N] [--seconds N]
+                         from commit at the store to commit at the head office; the store's cost while idle
   windows                builds for Windows in a Debian folder, and runs the demo under Wine (root only)
   pg-versions [MAJOR…]   the database tests on other PostgreSQL versions in Debian folders (root only)
   help                   this text

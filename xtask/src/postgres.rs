@@ -9,6 +9,7 @@
 //! leaves behind (a machine that lost power) is swept by the next start.
 
 mod server;
+mod session;
 
 use std::fs;
 use std::io::Read;
@@ -23,6 +24,7 @@ use crate::install;
 use crate::program::{self, target_dir};
 
 pub(crate) use server::{Server, newest_server};
+pub(crate) use session::Session;
 
 /// What is written to `postgresql.conf` for tests: fast, and worthless after a power cut.
 const FAST: &str = "\
@@ -90,6 +92,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 impl Cluster {
     /// Makes and starts one on the newest server found (or the one in `BRANCHLINE_PG_BIN`).
     pub(crate) fn start(durability: Durability) -> Result<Self, Failure> {
+        Self::start_with(durability, "")
+    }
+
+    /// The same, with further lines for `postgresql.conf`.
+    pub(crate) fn start_with(durability: Durability, settings: &str) -> Result<Self, Failure> {
         let server = Server::choose()?;
         sweep(&server);
         let id = std::process::id();
@@ -98,7 +105,7 @@ impl Cluster {
         let mut cluster =
             Self { password: random_password()?, server, folder, socket_dir, port: 0, watchdog };
         cluster.init()?;
-        cluster.boot(durability)?;
+        cluster.boot(durability, settings)?;
         Ok(cluster)
     }
 
@@ -150,6 +157,17 @@ impl Cluster {
         program::read(self.psql(&self.url(database)).arg("--command").arg(statement))
     }
 
+    /// A connection to `database` that stays, as superuser.
+    pub(crate) fn session(&self, database: &str) -> Result<Session, Failure> {
+        Session::start(self.psql(&self.url(database)))
+    }
+
+    /// How the server itself connects to one of its databases, as superuser.
+    pub(crate) fn own_connection(&self, database: &str) -> String {
+        let host = self.server.inside(&self.socket_dir);
+        format!("host={} port={} user=postgres dbname={database}", host.display(), self.port)
+    }
+
     /// A file that is removed with the cluster.
     pub(crate) fn scratch(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -172,7 +190,7 @@ impl Cluster {
     }
 
     /// A port that was free may be taken a moment later, so it tries a few.
-    fn boot(&mut self, durability: Durability) -> Result<(), Failure> {
+    fn boot(&mut self, durability: Durability, further: &str) -> Result<(), Failure> {
         let data = self.folder.join("data");
         let shipped =
             fs::read_to_string(data.join("postgresql.conf")).doing(|| "read postgresql.conf".into())?;
@@ -180,7 +198,7 @@ impl Cluster {
         for _ in 0..3 {
             self.port = free_port()?;
             let mut settings = format!(
-                "{shipped}\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n",
+                "{shipped}\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\n{further}\n",
                 self.port,
                 self.server.inside(&self.socket_dir).display()
             );

@@ -132,6 +132,9 @@ pub struct Metadata {
     pub sequence: Sequence,
     /// The digest of the metadata before it in the chain; nothing where it starts one.
     pub previous: Option<Digest>,
+    /// The target database's life as the source knew it; nothing where it knew none. An increment for another life is
+    /// of no use.
+    pub target_epoch: Option<Epoch>,
     /// All that the source knew.
     pub knowledge: Knowledge,
     /// What the target may claim to know once it has applied this.

@@ -224,6 +224,7 @@ codes! {
     426 ROWS_HELD Never Peer 409 "Some rows could not go in and are held; the rest is applied." "branchline held list says why; what is missing lets them in by itself when it comes";
     427 CAPTURE_BROKEN Never Here 500 "Changes of a table may have been missed." "branchline compare PEER finds them; branchline attach mends the triggers";
     428 PEER_PAST_BUDGET Later Here 409 "A peer is so far behind that deletions are kept for it no longer." "branchline sync PEER brings it back with a full backup";
+    429 ROWS_DIFFER Never Here 409 "The two databases differ in what they share." "branchline compare PEER names the rows; branchline sync sends what is missing there";
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@
 
 mod sum;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 
 use crate::backup::DataRange;
 use crate::schema::{ColumnName, LogicalType, TableName};
@@ -28,7 +28,7 @@ use crate::value::Value;
 pub use sum::{Sum, SumError};
 
 /// One day of business in a shop's own time zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BusinessDay {
     date: Date,
     start: Timestamp,
@@ -99,6 +99,14 @@ impl BusinessDay {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('T') || rest.starts_with(' ')),
         }
     }
+}
+
+/// Which day a close by the clock is about: from noon on the day itself, before noon the one before, because a close that
+/// was missed in the evening is made up for in the morning.
+#[must_use]
+pub fn closing_date(moment: &Zoned) -> Date {
+    let date = moment.date();
+    if moment.hour() < 12 { date.yesterday().unwrap_or(date) } else { date }
 }
 
 /// A table that the close of a day counts.

@@ -22,6 +22,8 @@ pub struct Remembered {
     pub generation: Generation,
     /// The clock at that pack.
     pub clock: ChangeTime,
+    /// When that was, by the wall clock.
+    pub packed_at: ChangeTime,
 }
 
 /// Why nothing may be packed.
@@ -137,6 +139,7 @@ mod tests {
             epoch: Epoch::new(2),
             generation: Generation::new(5),
             clock: ChangeTime::from_micros(9),
+            packed_at: ChangeTime::from_micros(8),
         }
     }
 
@@ -166,7 +169,7 @@ mod tests {
                 (Life::new(own.server.clone(), Epoch::new(epoch)), Generation::new(generation)),
                 (Life::new("S2".parse().unwrap(), Epoch::new(8)), Generation::new(80)),
             ]),
-            relays: false,
+            sealed: Sequence::new(0),
         };
         let check = |standing: Option<Standing>, applied: Option<u64>| {
             let applied = applied.map(|epoch| (Epoch::new(epoch), Sequence::new(70)));

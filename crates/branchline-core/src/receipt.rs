@@ -5,7 +5,10 @@
 //! only if every row of the backup is in the target, superseded there, or the loser of a recorded conflict. Where some
 //! rows are held it is false, and the rest is applied all the same ([`Receipt::is_applied`]).
 
+mod day;
 pub mod v1;
+
+pub use day::{DayReceipt, DaySum, DayTableReceipt};
 
 use std::time::Duration;
 
@@ -51,6 +54,8 @@ pub struct Receipt {
     pub held: Vec<HeldReport>,
     /// Rows that were held before and went in with this backup.
     pub released: u64,
+    /// The business day that the backup closed, at its source and here.
+    pub day: Option<DayReceipt>,
     /// What the server that answers says of the changes that it holds; nothing where it captures none.
     pub standing: Option<Standing>,
     /// How foreign keys were checked: `row by row` or `by join`.

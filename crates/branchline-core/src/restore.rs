@@ -5,7 +5,8 @@
 //!
 //! 1. A new epoch begins, with generation 0. What peers still have of the life before comes back from them.
 //! 2. Changes in the log that the life before has packed keep the dot of that pack as their `was`: whoever holds it holds
-//!    them, or what came after them. The first pack after the copy carried all that was in its log.
+//!    them, or what came after them. The first pack after the copy carried all that was in its log. What the shop has
+//!    changed since the copy was put back is later than the last pack, and was carried by none.
 //! 3. The clock goes on from the latest moment that is remembered, so that no two changes of this server have one time.
 //! 4. Each pair starts anew, in both directions. What was sealed before and not acknowledged is dropped on both sides: it
 //!    leaves out what the copy no longer has. Each takes as acknowledged what the other says that it holds now, and gives

@@ -70,12 +70,12 @@ mod tests {
             metadata: Digest::of(b"M"),
             checksum: Digest::of(b"D"),
             record_count: 0,
+            packed: None,
             created_at: at(0),
             state: OutboxState::Waiting,
             attempts: 0,
             not_before: not_before.map(at),
             last_error: None,
-            packed: None,
         }
     }
 

@@ -2,23 +2,27 @@
 //!
 //! | word | meaning |
 //! |---|---|
-//! | standing | what a server says of itself in each hello and receipt: its life, what it holds, whether it relays to us |
+//! | standing | what a server says of itself in each hello and receipt: its life, what it holds, what it has sealed for us |
 //! | acknowledged | what the state keeps of a peer's standing: nothing that it holds is sent to it again |
 //! | chain end | the last of our backups that it applied: an increment names it as the one before |
+//! | meeting | the first word between two lives: where either side has begun another life, the pair meets anew |
+//! | owed | what we held when the pair met anew |
 //!
 //! Rules:
 //! * The latest word counts. A hello replaces what was acknowledged: a peer that knows less than it said was restored from a
 //!   copy, and gets again what it lost. A receipt answers an older moment, and is joined.
-//! * A peer whose life is another than before was restored or cloned. Until it has answered once it gets everything that it
-//!   lacks, whoever made it: it may have lost what only we still have.
+//! * Where a pair meets anew ([`restore`](crate::restore)), its chain starts with a full backup. Until the peer holds all
+//!   that is owed, it gets whatever it lacks, whoever made it.
+//! * What a peer had sealed for us when it last spoke may hold rows that lost against a tombstone there: until we have
+//!   applied it, tombstones are kept ([`purgeable`](crate::pack::purgeable)).
 //! * An increment goes out only where the peer's last applied backup is the one that it acknowledged. Whatever
-//!   else is found there means that its chain starts anew, with a full backup.
+//!   else is found there means that its chain starts anew too.
 //! * A peer that captures no changes says nothing of what it holds: it holds what our chain brought.
 
 use crate::digest::Digest;
 use crate::id::{Epoch, Sequence, ServerId};
 use crate::knowledge::Knowledge;
-use crate::pack::Audience;
+use crate::pack::{Acknowledgement, Audience};
 use crate::version::Life;
 
 /// What a server that captures changes says of itself to a peer.
@@ -28,8 +32,8 @@ pub struct Standing {
     pub life: Life,
     /// All that it holds, held rows too.
     pub knowledge: Knowledge,
-    /// Whether it passes on to that peer what others made.
-    pub relays: bool,
+    /// The last place in its chain to that peer that it has given out, or is giving out at this moment; 0 where none.
+    pub sealed: Sequence,
 }
 
 /// The last of our backups that a peer applied.
@@ -50,10 +54,19 @@ pub struct Packed {
     pub epoch: Epoch,
     /// What the peer may claim to know once it has applied it.
     pub covers: Knowledge,
-    /// Whether it brings whatever the peer lacks, whoever made it.
-    pub gives_all: bool,
+    /// Of each life the highest generation that any row here had.
+    pub seen: Knowledge,
     /// Whether it brings every row.
     pub full: bool,
+}
+
+/// Our own side of a meeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ourselves {
+    /// Our epoch.
+    pub epoch: Epoch,
+    /// All that we hold, held rows too.
+    pub knowledge: Knowledge,
 }
 
 /// How far a peer is, as far as we know.
@@ -61,16 +74,18 @@ pub struct Packed {
 pub struct Acknowledged {
     /// The peer.
     pub peer: ServerId,
-    /// Its life when it last said what it holds; nothing where it captures no changes.
-    pub life: Option<Epoch>,
+    /// The epochs in which the pair last met: ours, and the peer's; nothing where it captures no changes.
+    pub met: Option<(Epoch, Epoch)>,
     /// What it holds.
     pub knowledge: Knowledge,
-    /// Whether it passes on to us what others made.
-    pub relays: bool,
+    /// What was seen at the position of the last backup that it acknowledged.
+    pub lent: Knowledge,
+    /// What we held when the pair met anew.
+    pub owed: Knowledge,
+    /// The last place in its chain to us that it had given out when it last spoke.
+    pub sealed: Sequence,
     /// Where the chain to it ends; nothing where the next backup must start one.
     pub chain: Option<ChainEnd>,
-    /// It gets everything that it lacks, whoever made it.
-    pub give_all: bool,
     /// It is so far behind that tombstones are kept for it no longer: only a full backup brings it back.
     pub past_budget: bool,
 }
@@ -81,74 +96,78 @@ impl Acknowledged {
     pub fn nothing(peer: ServerId) -> Self {
         Self {
             peer,
-            life: None,
+            met: None,
             knowledge: Knowledge::new(),
-            relays: false,
+            lent: Knowledge::new(),
+            owed: Knowledge::new(),
+            sealed: Sequence::new(0),
             chain: None,
-            give_all: false,
             past_budget: false,
         }
     }
 
-    /// Takes in a hello: what the peer says of itself, and the last of our backups that it applied.
-    pub fn hear(&mut self, standing: Option<&Standing>, last_applied: Option<(Epoch, Sequence)>) {
+    /// Takes in a hello: what the peer says of itself, and the last of our backups that it applied. Answers whether the
+    /// pair has met anew: what was sealed for the life before is of no use.
+    pub fn hear(
+        &mut self,
+        ours: &Ourselves,
+        standing: Option<&Standing>,
+        last_applied: Option<(Epoch, Sequence)>,
+    ) -> bool {
         let ends_there = |chain: &ChainEnd| last_applied == Some((chain.epoch, chain.sequence));
         self.chain = self.chain.take().filter(ends_there);
-        match standing {
-            Some(standing) => {
-                self.meet(standing);
-                self.knowledge = standing.knowledge.clone();
-            }
-            None if self.life.is_some() || self.chain.is_none() => {
-                self.life = None;
-                self.relays = false;
-                self.knowledge = Knowledge::new();
-            }
-            None => {}
+        let Some(standing) = standing else {
+            self.hear_nothing();
+            return false;
+        };
+        let anew = self.meet(ours, standing);
+        if !self.knowledge.is_within(&standing.knowledge) {
+            self.lent = Knowledge::new();
         }
+        self.knowledge = standing.knowledge.clone();
+        anew
     }
 
-    /// Takes in a receipt that says that a backup was applied, held rows excepted.
-    pub fn take_receipt(&mut self, packed: &Packed, end: ChainEnd, standing: Option<&Standing>) {
-        let lived = self.life;
+    /// Takes in a receipt that says that a backup was applied, held rows excepted. Answers as a hello does.
+    pub fn take_receipt(
+        &mut self,
+        ours: &Ourselves,
+        packed: &Packed,
+        end: ChainEnd,
+        standing: Option<&Standing>,
+    ) -> bool {
+        let of_a_life_before = packed.epoch != ours.epoch
+            || standing.is_some_and(|said| self.met.is_some_and(|(_, lived)| said.life.epoch < lived));
+        if of_a_life_before {
+            return false;
+        }
+        let anew = standing.is_some_and(|standing| self.meet(ours, standing));
         match standing {
-            // It was written before the life that the peer has now.
-            Some(standing) if lived.is_some_and(|lived| standing.life.epoch < lived) => return,
-            Some(standing) if lived == Some(standing.life.epoch) => {
-                self.meet(standing);
-                self.knowledge.join(&standing.knowledge);
-            }
-            Some(standing) => {
-                self.meet(standing);
-                self.knowledge = standing.knowledge.clone();
-            }
+            Some(standing) => self.knowledge.join(&standing.knowledge),
             None if packed.full => self.knowledge = packed.covers.clone(),
             None => self.knowledge.join(&packed.covers),
         }
-        self.chain = Some(end);
-        let same_life =
-            standing.is_none_or(|standing| lived.is_none_or(|lived| lived == standing.life.epoch));
-        if packed.full || (packed.gives_all && same_life) {
-            self.give_all = false;
+        // An increment for another life than the peer has now is refused; a full backup needs nothing before it.
+        if !anew || packed.full {
+            self.chain = Some(end);
+            self.lent = packed.seen.clone();
         }
         self.past_budget &= !packed.full;
-    }
-
-    /// Every pair starts anew: our own database began another life.
-    pub fn begin_anew(&mut self) {
-        self.chain = None;
-        self.give_all = true;
+        anew
     }
 
     /// Whom a pack is for. `relay` is what the settings of the peer say.
     #[must_use]
     pub fn audience(&self, relay: bool) -> Audience {
-        Audience {
-            acknowledged: self.knowledge.clone(),
-            relay: relay || self.give_all,
-            // Not kept: rows beyond what is covered are sent again while one of their life is held.
-            lent: Knowledge::new(),
-        }
+        let owes = !self.owed.is_within(&self.knowledge);
+        Audience { acknowledged: self.knowledge.clone(), lent: self.lent.clone(), relay: relay || owes }
+    }
+
+    /// What counts of it where tombstones are purged. `applied` is the place of its last backup that was applied here.
+    #[must_use]
+    pub fn acknowledgement(&self, applied: Option<Sequence>) -> Acknowledgement {
+        let caught_up = self.sealed <= applied.unwrap_or_default();
+        Acknowledgement { knowledge: self.knowledge.clone(), caught_up }
     }
 
     /// The backup that an increment of that epoch follows; nothing where only a full backup can go.
@@ -157,10 +176,31 @@ impl Acknowledged {
         self.chain.filter(|chain| chain.epoch == epoch && !self.past_budget)
     }
 
-    fn meet(&mut self, standing: &Standing) {
-        self.give_all |= self.life.is_some_and(|lived| lived != standing.life.epoch);
-        self.life = Some(standing.life.epoch);
-        self.relays = standing.relays;
+    /// The epoch of the peer's database; nothing where it captures no changes.
+    #[must_use]
+    pub fn target_epoch(&self) -> Option<Epoch> {
+        self.met.map(|(_, theirs)| theirs)
+    }
+
+    /// It captures no changes, or captures them no more.
+    fn hear_nothing(&mut self) {
+        if self.met.is_some() || self.chain.is_none() {
+            *self = Self { past_budget: self.past_budget, ..Self::nothing(self.peer.clone()) };
+        }
+    }
+
+    fn meet(&mut self, ours: &Ourselves, standing: &Standing) -> bool {
+        let now = (ours.epoch, standing.life.epoch);
+        self.sealed = standing.sealed;
+        let before = self.met.replace(now);
+        if before.is_none_or(|before| before == now) {
+            return false;
+        }
+        self.chain = None;
+        self.knowledge = standing.knowledge.clone();
+        self.lent = Knowledge::new();
+        self.owed = ours.knowledge.clone();
+        true
     }
 }
 

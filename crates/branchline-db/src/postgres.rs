@@ -10,13 +10,18 @@ mod capture;
 mod compare;
 mod connect;
 mod copy;
+mod day;
 mod error;
 mod ident;
 mod ledger;
 mod schema;
 mod session;
+mod sessions;
 mod snapshot;
+mod table_reader;
 mod text;
+
+use std::sync::Arc;
 
 use branchline_core::id::{BackupId, ServerId};
 use branchline_core::ports::{
@@ -28,12 +33,13 @@ use apply::PostgresApply;
 use connect::Target;
 use schema::Catalogue;
 use session::Session;
+use sessions::Sessions;
 use snapshot::PostgresSnapshot;
 
 /// One PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresDatabase {
-    target: Target,
+    sessions: Arc<Sessions>,
 }
 
 impl PostgresDatabase {
@@ -44,14 +50,14 @@ impl PostgresDatabase {
     pub async fn connect(url: &str) -> Result<Self, DatabaseError> {
         let target = Target::parse(url)?;
         Session::open(&target).await?.close().await;
-        Ok(Self { target })
+        Ok(Self { sessions: Arc::new(Sessions::new(target)) })
     }
 }
 
 impl Database for PostgresDatabase {
     fn schema(&self) -> BoxFuture<'_, Result<Schema, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
+            let session = self.sessions.open().await?;
             let catalogue = Catalogue::read(&session).await?;
             session.close().await;
             Ok(catalogue.into_schema())
@@ -60,7 +66,7 @@ impl Database for PostgresDatabase {
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
+            let session = self.sessions.open().await?;
             let snapshot: Box<dyn Snapshot> = Box::new(PostgresSnapshot::begin(session).await?);
             Ok(snapshot)
         })
@@ -68,15 +74,15 @@ impl Database for PostgresDatabase {
 
     fn begin_apply(&self, request: ApplyRequest) -> BoxFuture<'_, Result<Box<dyn Apply>, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
-            let apply: Box<dyn Apply> = Box::new(PostgresApply::begin(session, request).await?);
+            let apply = PostgresApply::begin(Arc::clone(&self.sessions), request).await?;
+            let apply: Box<dyn Apply> = Box::new(apply);
             Ok(apply)
         })
     }
 
     fn ledger(&self) -> BoxFuture<'_, Result<Ledger, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
+            let session = self.sessions.open().await?;
             ledger::ensure(&session).await?;
             let read = ledger::read(&session).await;
             session.close().await;
@@ -86,7 +92,7 @@ impl Database for PostgresDatabase {
 
     fn applied(&self, backup: BackupId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
+            let session = self.sessions.open().await?;
             ledger::ensure(&session).await?;
             let found = ledger::applied(&session, backup).await;
             session.close().await;
@@ -96,7 +102,7 @@ impl Database for PostgresDatabase {
 
     fn last_applied(&self, source: ServerId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
         Box::pin(async move {
-            let session = Session::open(&self.target).await?;
+            let session = self.sessions.open().await?;
             ledger::ensure(&session).await?;
             let found = ledger::last_applied(&session, &source).await;
             session.close().await;

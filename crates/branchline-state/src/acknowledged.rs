@@ -12,15 +12,15 @@ use crate::table::{self, Fields, InTable, integer, known_lines, points_nowhere};
 const TABLE: table::Table = "acknowledged";
 
 const PUT: &str = "
-    INSERT INTO acknowledged (peer, life, knowledge, relays, chain_epoch, chain_sequence, chain_metadata,
-                              give_all, past_budget)
-    VALUES (:peer, :life, :knowledge, :relays, :chain_epoch, :chain_sequence, :chain_metadata,
-            :give_all, :past_budget)
+    INSERT INTO acknowledged (peer, met_own, met_peer, knowledge, lent, owed, sealed,
+                              chain_epoch, chain_sequence, chain_metadata, past_budget)
+    VALUES (:peer, :met_own, :met_peer, :knowledge, :lent, :owed, :sealed,
+            :chain_epoch, :chain_sequence, :chain_metadata, :past_budget)
     ON CONFLICT (peer) DO UPDATE SET
-        life = excluded.life, knowledge = excluded.knowledge, relays = excluded.relays,
+        met_own = excluded.met_own, met_peer = excluded.met_peer, knowledge = excluded.knowledge,
+        lent = excluded.lent, owed = excluded.owed, sealed = excluded.sealed,
         chain_epoch = excluded.chain_epoch, chain_sequence = excluded.chain_sequence,
-        chain_metadata = excluded.chain_metadata, give_all = excluded.give_all,
-        past_budget = excluded.past_budget";
+        chain_metadata = excluded.chain_metadata, past_budget = excluded.past_budget";
 const ALL: &str = "SELECT * FROM acknowledged ORDER BY peer";
 
 /// Notes how far a peer is.
@@ -31,13 +31,15 @@ pub(crate) fn put(connection: &Connection, acknowledged: &Acknowledged) -> Resul
         PUT,
         named_params! {
             ":peer": acknowledged.peer.as_str(),
-            ":life": number(acknowledged.life.map(Epoch::value))?,
+            ":met_own": number(acknowledged.met.map(|(own, _)| own.value()))?,
+            ":met_peer": number(acknowledged.met.map(|(_, theirs)| theirs.value()))?,
             ":knowledge": known_lines(&acknowledged.knowledge),
-            ":relays": acknowledged.relays,
+            ":lent": known_lines(&acknowledged.lent),
+            ":owed": known_lines(&acknowledged.owed),
+            ":sealed": integer(TABLE, acknowledged.sealed.value())?,
             ":chain_epoch": number(chain.map(|chain| chain.epoch.value()))?,
             ":chain_sequence": number(chain.map(|chain| chain.sequence.value()))?,
             ":chain_metadata": chain.map(|chain| chain.metadata.as_bytes()),
-            ":give_all": acknowledged.give_all,
             ":past_budget": acknowledged.past_budget,
         },
     );
@@ -61,13 +63,18 @@ fn read(fields: &Fields<'_>) -> Result<Acknowledged, StateError> {
             metadata: fields.digest("chain_metadata")?,
         }),
     };
+    let met = match fields.number_or_none("met_own")? {
+        None => None,
+        Some(own) => Some((Epoch::new(own), Epoch::new(fields.number("met_peer")?))),
+    };
     Ok(Acknowledged {
         peer: fields.parsed("peer")?,
-        life: fields.number_or_none("life")?.map(Epoch::new),
+        met,
         knowledge: fields.knowledge("knowledge")?,
-        relays: fields.value("relays")?,
+        lent: fields.knowledge("lent")?,
+        owed: fields.knowledge("owed")?,
+        sealed: Sequence::new(fields.number("sealed")?),
         chain,
-        give_all: fields.value("give_all")?,
         past_budget: fields.value("past_budget")?,
     })
 }

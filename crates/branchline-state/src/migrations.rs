@@ -127,18 +127,20 @@ ALTER TABLE peers ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE invitations ADD COLUMN relay INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE outbox ADD COLUMN packed_epoch INTEGER;
 ALTER TABLE outbox ADD COLUMN packed_covers TEXT NOT NULL DEFAULT '';
-ALTER TABLE outbox ADD COLUMN packed_gives_all INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE outbox ADD COLUMN packed_seen TEXT NOT NULL DEFAULT '';
 ALTER TABLE outbox ADD COLUMN packed_full INTEGER NOT NULL DEFAULT 0;
 
 CREATE TABLE acknowledged (
     peer           TEXT PRIMARY KEY REFERENCES peers (id) ON DELETE CASCADE,
-    life           INTEGER,
+    met_own        INTEGER,
+    met_peer       INTEGER,
     knowledge      TEXT NOT NULL,
-    relays         INTEGER NOT NULL,
+    lent           TEXT NOT NULL,
+    owed           TEXT NOT NULL,
+    sealed         INTEGER NOT NULL,
     chain_epoch    INTEGER,
     chain_sequence INTEGER,
     chain_metadata BLOB,
-    give_all       INTEGER NOT NULL,
     past_budget    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -147,7 +149,8 @@ CREATE TABLE remembered (
     database   TEXT,
     epoch      INTEGER NOT NULL,
     generation INTEGER NOT NULL,
-    clock      INTEGER NOT NULL
+    clock      INTEGER NOT NULL,
+    packed_at  INTEGER NOT NULL
 ) STRICT;
 ";
 

@@ -21,10 +21,10 @@ const TABLE: table::Table = "outbox";
 
 const PUT: &str = "
     INSERT INTO outbox (backup, peer, backup_type, sequence, codec, head, data_file, data_frame_bytes, tail,
-                        signature, metadata, checksum, record_count, packed_epoch, packed_covers, packed_gives_all,
+                        signature, metadata, checksum, record_count, packed_epoch, packed_covers, packed_seen,
                         packed_full, created_at, state, attempts, not_before, error_code, error_message)
     VALUES (:backup, :peer, :backup_type, :sequence, :codec, :head, :data_file, :data_frame_bytes, :tail,
-            :signature, :metadata, :checksum, :record_count, :packed_epoch, :packed_covers, :packed_gives_all,
+            :signature, :metadata, :checksum, :record_count, :packed_epoch, :packed_covers, :packed_seen,
             :packed_full, :created_at, :state, :attempts, :not_before, :error_code, :error_message)
     ON CONFLICT (backup) DO UPDATE SET
         peer = excluded.peer, backup_type = excluded.backup_type, sequence = excluded.sequence,
@@ -32,7 +32,7 @@ const PUT: &str = "
         data_frame_bytes = excluded.data_frame_bytes, tail = excluded.tail, signature = excluded.signature,
         metadata = excluded.metadata, checksum = excluded.checksum, record_count = excluded.record_count,
         packed_epoch = excluded.packed_epoch, packed_covers = excluded.packed_covers,
-        packed_gives_all = excluded.packed_gives_all, packed_full = excluded.packed_full,
+        packed_seen = excluded.packed_seen, packed_full = excluded.packed_full,
         created_at = excluded.created_at, state = excluded.state, attempts = excluded.attempts,
         not_before = excluded.not_before, error_code = excluded.error_code,
         error_message = excluded.error_message, claimed_by = NULL, claimed_until = NULL";
@@ -84,7 +84,7 @@ pub(crate) fn put(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
             ":record_count": integer(TABLE, entry.record_count)?,
             ":packed_epoch": packed_epoch,
             ":packed_covers": packed.map(|packed| known_lines(&packed.covers)).unwrap_or_default(),
-            ":packed_gives_all": packed.is_some_and(|packed| packed.gives_all),
+            ":packed_seen": packed.map(|packed| known_lines(&packed.seen)).unwrap_or_default(),
             ":packed_full": packed.is_some_and(|packed| packed.full),
             ":created_at": entry.created_at.as_microsecond(),
             ":state": state_text(entry.state),
@@ -184,7 +184,7 @@ fn packed(fields: &Fields<'_>) -> Result<Option<Packed>, StateError> {
     Ok(Some(Packed {
         epoch: Epoch::new(epoch),
         covers: fields.knowledge("packed_covers")?,
-        gives_all: fields.value("packed_gives_all")?,
+        seen: fields.knowledge("packed_seen")?,
         full: fields.value("packed_full")?,
     }))
 }

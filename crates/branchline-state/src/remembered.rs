@@ -12,9 +12,9 @@ use crate::table::{self, Fields, InTable, integer};
 const TABLE: table::Table = "remembered";
 
 const PUT: &str = "
-    INSERT INTO remembered (one, database, epoch, generation, clock) VALUES (1, ?1, ?2, ?3, ?4)
+    INSERT INTO remembered (one, database, epoch, generation, clock, packed_at) VALUES (1, ?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (one) DO UPDATE SET database = excluded.database, epoch = excluded.epoch,
-        generation = excluded.generation, clock = excluded.clock";
+        generation = excluded.generation, clock = excluded.clock, packed_at = excluded.packed_at";
 const ONE: &str = "SELECT * FROM remembered WHERE one = 1";
 
 /// Remembers the database as it is now.
@@ -24,6 +24,7 @@ pub(crate) fn put(connection: &Connection, remembered: &Remembered) -> Result<()
         integer(TABLE, remembered.epoch.value())?,
         integer(TABLE, remembered.generation.value())?,
         integer(TABLE, remembered.clock.micros())?,
+        integer(TABLE, remembered.packed_at.micros())?,
     ];
     connection.execute(PUT, parameters).in_table(TABLE).map(|_| ())
 }
@@ -39,5 +40,6 @@ fn read(fields: &Fields<'_>) -> Result<Remembered, StateError> {
         epoch: Epoch::new(fields.number("epoch")?),
         generation: Generation::new(fields.number("generation")?),
         clock: ChangeTime::from_micros(fields.number("clock")?),
+        packed_at: ChangeTime::from_micros(fields.number("packed_at")?),
     })
 }

@@ -23,6 +23,7 @@ mod backups;
 mod compare;
 mod completions;
 mod config;
+mod days;
 mod demo;
 mod detach;
 mod explain;
@@ -32,6 +33,7 @@ pub mod init;
 mod invite;
 mod join;
 mod peers;
+mod schedule;
 mod serve;
 mod status;
 mod sync;
@@ -101,11 +103,13 @@ async fn dispatch(verb: Verb, session: &Session) -> Result<Done, Failure> {
         Verb::Tables(arguments) => tables::run(arguments, session).await,
         Verb::Attach(arguments) => attach::run(arguments, session).await,
         Verb::Detach => detach::run(session).await,
+        Verb::Days(arguments) => days::run(arguments, session).await,
         Verb::Held(verb) => held::run(verb, session).await,
         Verb::Sync(arguments) => sync::run(arguments, session).await,
         Verb::Status => status::run(session).await,
         Verb::Backups(verb) => backups::run(verb, session).await,
         Verb::Compare(arguments) => compare::run(arguments, session).await,
+        Verb::Schedule(verb) => schedule::run(&verb, session).await,
         Verb::Config(verb) => config::run(&verb, session),
         Verb::Demo(arguments) => demo::run(arguments, session).await,
         Verb::Explain(arguments) => explain::run(&arguments),

@@ -3,8 +3,11 @@
 //! 1. Three databases with a small shop in each: one catalogue for all, and sales of each store's own.
 //! 2. Three servers are initialised, and listen on ports of the loopback interface that the system chooses.
 //! 3. The head office invites, the stores join.
-//! 4. Both stores send everything to the head office, which then sends everything to both.
-//! 5. Every pair is compared.
+//! 4. Changes are captured from here on. Both stores send everything to the head office, which then sends everything to
+//!    both, and will pass on what each of them makes.
+//! 5. A day of trade: both stores sell, correct and take back, and both set one price. At its end each sends what changed,
+//!    and closes its day; the head office says whether it has all of it, and passes it on.
+//! 6. Every pair is compared.
 //!
 //! Nothing is faked: the same node as in a shop does all of it, three times in one process. It ends by itself, and
 //! leaves nothing unless it is told to keep its folder.
@@ -19,14 +22,15 @@ use branchline_core::code::Code;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::v1::{
-    Answer, Command, CompareAnswer, DemoAnswer, DemoComparison, DemoServer, Problem, SyncCommand, SyncOutcome,
+    Answer, ClosedDay, Command, CompareAnswer, DemoAnswer, DemoComparison, DemoServer, Problem, SyncCommand,
+    SyncOutcome,
 };
 use crate::node::ProgressSink;
 use crate::node::clock::Stopwatch;
 use crate::node::progress::Reporter;
 use private_postgres::PrivatePostgres;
 use server::RunningServer;
-use shop::Shop;
+use shop::{DAY_OF_TRADE, Shop};
 
 /// What a person can choose.
 #[derive(Debug, Clone, Default)]
@@ -72,7 +76,8 @@ pub async fn run(options: DemoOptions, progress: ProgressSink) -> Result<DemoAns
     for (index, (id, name)) in SERVERS.into_iter().enumerate() {
         let shop = Shop { store: index };
         let (url, rows) = shop.create(&folder, id, postgres.as_ref()).await?;
-        let server = RunningServer::start(&folder, id, name, url, &shutdown).await?;
+        let day = shop::DAY_SETTINGS.replace("{shop}", &format!("shop-{index}"));
+        let server = RunningServer::start(&folder, id, name, url, &day, &shutdown).await?;
         let listening = server.address();
         say(
             &progress,
@@ -81,14 +86,15 @@ pub async fn run(options: DemoOptions, progress: ProgressSink) -> Result<DemoAns
         );
         servers.push((server, rows));
     }
-    let done = exchange(&servers, &progress).await;
+    let done = exchange(&servers, postgres.as_ref(), &progress).await;
     shutdown.cancel();
     for (server, _) in &servers {
         server.stopped().await;
     }
     drop(postgres);
-    let (servers, comparisons) = done?;
-    let equal = comparisons.iter().all(|pair| pair.equal);
+    let (servers, days, comparisons) = done?;
+    let complete = days.len() == 2 && days.iter().all(|day| day.complete);
+    let equal = complete && comparisons.iter().all(|pair| pair.equal);
     Ok(DemoAnswer {
         database: match options.database {
             DemoDatabase::Sqlite => "sqlite".to_owned(),
@@ -96,6 +102,7 @@ pub async fn run(options: DemoOptions, progress: ProgressSink) -> Result<DemoAns
         },
         folder: options.keep.map(|folder| folder.to_string_lossy().into_owned()),
         servers,
+        days,
         comparisons,
         equal,
         millis: watch.millis(),
@@ -106,19 +113,24 @@ type Servers = [(RunningServer, u64)];
 
 async fn exchange(
     servers: &Servers,
+    postgres: Option<&PrivatePostgres>,
     progress: &ProgressSink,
-) -> Result<(Vec<DemoServer>, Vec<DemoComparison>), Problem> {
+) -> Result<(Vec<DemoServer>, Vec<ClosedDay>, Vec<DemoComparison>), Problem> {
     let (headquarters, stores) =
         servers.split_first().ok_or_else(|| Problem::new(Code::INTERNAL, "no servers"))?;
     for (store, _) in stores {
         let words = pair(&headquarters.0, store).await?;
         say(progress, "pairing", format!("CENTRAL-HQ invited {}, which joined; both see: {words}", store.id));
     }
+    for (server, _) in servers {
+        attach(server, progress).await?;
+    }
     let mut outcomes: Vec<Vec<SyncOutcome>> = vec![Vec::new(); servers.len()];
     for (index, (server, _)) in servers.iter().enumerate().skip(1) {
-        outcomes[index] = sync(server, progress).await?;
+        outcomes[index] = sync(server, SyncCommand::default(), progress).await?;
     }
-    outcomes[0] = sync(&headquarters.0, progress).await?;
+    outcomes[0] = sync(&headquarters.0, SyncCommand::default(), progress).await?;
+    let days = day_of_trade(servers, postgres, &mut outcomes, progress).await?;
     let mut comparisons = Vec::new();
     let mut rows_after = vec![0; servers.len()];
     for (index, (store, _)) in servers.iter().enumerate().skip(1) {
@@ -138,7 +150,7 @@ async fn exchange(
                 syncs,
             }
         });
-    Ok((described.collect(), comparisons))
+    Ok((described.collect(), days, comparisons))
 }
 
 /// The two stores never met: they are introduced by key id, the manual way, only to be compared.
@@ -163,7 +175,7 @@ async fn compare_stores(stores: &Servers, progress: &ProgressSink) -> Result<Dem
 
 async fn pair(headquarters: &RunningServer, store: &RunningServer) -> Result<String, Problem> {
     let (server, address) = (Some(store.id.clone()), Some(headquarters.address()));
-    let invite = Command::Invite { server, name: None, address, valid_seconds: Some(600), relay: false };
+    let invite = Command::Invite { server, name: None, address, valid_seconds: Some(600), relay: true };
     let Answer::Invite(invited) = headquarters.ask(invite).await? else { return Err(other_answer()) };
     let Answer::Join(joined) = store.ask(Command::Join { invitation: invited.invitation }).await? else {
         return Err(other_answer());
@@ -171,8 +183,56 @@ async fn pair(headquarters: &RunningServer, store: &RunningServer) -> Result<Str
     Ok(joined.words)
 }
 
-async fn sync(server: &RunningServer, progress: &ProgressSink) -> Result<Vec<SyncOutcome>, Problem> {
-    let Answer::Sync(answer) = server.ask(Command::Sync(SyncCommand::default())).await? else {
+async fn attach(server: &RunningServer, progress: &ProgressSink) -> Result<(), Problem> {
+    let Answer::Attach(attached) = server.ask(Command::Attach { new_life: false }).await? else {
+        return Err(other_answer());
+    };
+    say(progress, "attach", format!("{}: changes of {} tables are captured", server.id, attached.captured));
+    Ok(())
+}
+
+/// Trade at both stores, and the close of their day.
+async fn day_of_trade(
+    servers: &Servers,
+    postgres: Option<&PrivatePostgres>,
+    outcomes: &mut [Vec<SyncOutcome>],
+    progress: &ProgressSink,
+) -> Result<Vec<ClosedDay>, Problem> {
+    let (headquarters, stores) =
+        servers.split_first().ok_or_else(|| Problem::new(Code::INTERNAL, "no servers"))?;
+    for (index, (store, _)) in stores.iter().enumerate() {
+        Shop { store: index + 1 }.trade(&store.url, postgres).await?;
+        say(progress, "trade", format!("{}: a day of sales, corrections, and an order taken back", store.id));
+    }
+    for (index, (store, _)) in stores.iter().enumerate() {
+        let close = SyncCommand {
+            backup_type: Some("daily_transactions".to_owned()),
+            day: Some(DAY_OF_TRADE.to_owned()),
+            ..SyncCommand::default()
+        };
+        outcomes[index + 1].extend(sync(store, close, progress).await?);
+    }
+    outcomes[0].extend(sync(&headquarters.0, SyncCommand::default(), progress).await?);
+    let asked = Command::Days { day: Some(DAY_OF_TRADE.to_owned()) };
+    let Answer::Days(answer) = headquarters.0.ask(asked).await? else { return Err(other_answer()) };
+    for day in &answer.days {
+        let verdict = if day.complete { "day complete" } else { "day NOT complete" };
+        let counted = day.tables.iter().map(|table| {
+            let sums = table.money.iter().map(|money| format!(", {} {}", money.column, money.store));
+            format!("{} {}{}", table.rows_store, table.table, sums.collect::<String>())
+        });
+        let counted = counted.collect::<Vec<_>>().join("; ");
+        say(progress, "day", format!("{} {}: {verdict} at CENTRAL-HQ ({counted})", day.store, day.date));
+    }
+    Ok(answer.days)
+}
+
+async fn sync(
+    server: &RunningServer,
+    command: SyncCommand,
+    progress: &ProgressSink,
+) -> Result<Vec<SyncOutcome>, Problem> {
+    let Answer::Sync(answer) = server.ask(Command::Sync(command)).await? else {
         return Err(other_answer());
     };
     for outcome in &answer.peers {

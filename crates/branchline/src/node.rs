@@ -3,7 +3,7 @@
 //! ```text
 //! open      key, state, spool, what was left over; the database only once it is needed
 //! execute   one call, from the command line in this process or through the control socket
-//! serve     the port for peers, until it is told to stop
+//! serve     the port for peers, and what it does by itself, until it is told to stop
 //! ```
 //! Tasks are started here and nowhere else, through one [`Tasks`] handle. Lock order: the queue
 //! turn, then the apply turn, then an upload's own lock, then the standing turn; the pins' turn. None is held while a peer
@@ -13,6 +13,7 @@ mod attach;
 mod backups;
 pub mod clock;
 mod compare;
+mod days;
 mod deliver;
 pub mod describe;
 mod inbox;
@@ -22,6 +23,8 @@ pub mod progress;
 mod purge;
 mod reception;
 mod registry;
+mod retry;
+mod schedule;
 mod standing;
 mod status;
 mod sync;
@@ -42,20 +45,26 @@ use branchline_net::pins::Pins;
 use branchline_net::tasks::Tasks;
 use branchline_net::v1::client::{HttpLink, LinkContext};
 use branchline_state::{FolderSpool, SqliteState, reconcile};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::v1::{Answer, Command, Problem};
 use crate::settings::Settings;
+use clock::Clock;
 use memory::Memory;
 pub use progress::ProgressSink;
+use retry::Retries;
+use schedule::LiveState;
 use sync::Wish;
 use uploads::Uploads;
 
 /// The program and its version, as documents and peers are told.
 pub const PRODUCER: &str = concat!("branchline/", env!("CARGO_PKG_VERSION"));
+
+/// Peers that are sent to at once: each holds one part of 8 MiB in memory.
+const PLACES: usize = 3;
 
 /// One server.
 pub struct Node {
@@ -66,6 +75,9 @@ pub struct Node {
     database: OnceCell<Arc<dyn Database>>,
     pins: Arc<Pins>,
     uploads: Uploads,
+    retries: Arc<Retries>,
+    live: LiveState,
+    places: Semaphore,
     /// Backups are applied one at a time.
     apply_turn: Mutex<()>,
     /// Backups are queued one at a time: a place in a chain is given once.
@@ -111,6 +123,9 @@ impl Node {
             database: OnceCell::new(),
             pins: Arc::new(Pins::default()),
             uploads: Uploads::default(),
+            retries: Arc::default(),
+            live: LiveState::default(),
+            places: Semaphore::new(PLACES),
             apply_turn: Mutex::new(()),
             queue_turn: Mutex::new(()),
             standing_turn: Mutex::new(()),
@@ -181,6 +196,7 @@ impl Node {
             Command::Tables => self.tables().await.map(Answer::Tables),
             Command::Attach { new_life } => self.attach(new_life).await.map(Answer::Attach),
             Command::Detach => self.detach().await.map(Answer::Changed),
+            Command::Days { day } => self.days(day.as_deref()).await.map(Answer::Days),
             Command::HeldList => self.list_held().await.map(Answer::Held),
             Command::Sync(sync) => self.sync(sync, &progress).await.map(Answer::Sync),
             Command::Status => self.status().await.map(|status| Answer::Status(Box::new(status))),
@@ -195,22 +211,24 @@ impl Node {
             Command::BackupsImport { path, dry_run, mirror } => {
                 self.import(&path, dry_run, mirror, &progress).await.map(Answer::Import)
             }
+            Command::ScheduleList => self.list_schedule().await.map(Answer::Schedule),
             Command::Compare { peer, tables } => {
                 self.compare(&peer, &tables, &progress).await.map(Answer::Compare)
             }
         }
     }
 
-    /// Listens for peers until `shutdown`, then lets what runs come to its end.
+    /// Listens for peers and does what it does by itself until `shutdown`, then lets what runs come to its end.
     ///
     /// # Errors
     /// Where the port is taken, or what was left over cannot be dealt with.
     pub async fn serve(self: &Arc<Self>, shutdown: CancellationToken) -> Result<(), Problem> {
-        let serving = self.start_serving(shutdown).await?;
+        let serving = self.start_serving(shutdown.clone()).await?;
+        self.work_by_itself(Clock::default(), &shutdown);
         serving.await.map_err(|_| Problem::new(Code::INTERNAL, "the server's task ended before its time"))
     }
 
-    /// Takes the port and serves in a task of its own, which ends after `shutdown`.
+    /// Takes the port and serves in a task of its own, which ends after `shutdown`. It does nothing by itself.
     ///
     /// # Errors
     /// Where the port is taken, or what was left over cannot be dealt with.
@@ -244,6 +262,12 @@ impl Node {
             node.tracker.wait().await;
             tracing::info!("stopped");
         }))
+    }
+
+    /// Begins what this server does by itself until `shutdown`: it sends what waits, and keeps its schedule by that clock.
+    pub fn work_by_itself(&self, clock: Clock, shutdown: &CancellationToken) {
+        self.start_retries(shutdown);
+        self.start_schedule(clock, shutdown);
     }
 
     /// Looks at the database, which may be away, and goes on with what was received; nobody waits for it.

@@ -14,12 +14,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
 
-use serde_json::Value;
-
-use super::servers::{Pair, Synced};
-use super::{Size, machine, median, timed};
+use super::databases::{self, OWNER};
+use super::report::{each, last, rounded, stages};
+use super::servers::{Capture, Pair, Synced};
+use super::{Size, machine, median};
 use crate::dataset;
 use crate::failure::Failure;
 use crate::install;
@@ -30,8 +29,6 @@ const SOURCE: &str = "shop";
 const TARGET: &str = "office";
 const RESTORED: &str = "restored";
 
-/// Owns the source, and the target in the owner's runs.
-const OWNER: &str = "shopkeeper";
 /// May read and write the rows of the target, and make a schema of its own.
 const WRITER: &str = "clerk";
 
@@ -59,10 +56,8 @@ pub(super) fn run(size: &Size) -> Result<(), Failure> {
     install::test_needs()?;
     let binary = program::release_binary()?;
     let cluster = Cluster::start(Durability::Defaults)?;
-    for role in [OWNER, WRITER] {
-        cluster.query("postgres", &format!("CREATE ROLE {role} LOGIN"))?;
-    }
-    create(&cluster, SOURCE)?;
+    databases::create_roles(&cluster, &[OWNER, WRITER])?;
+    databases::create(&cluster, SOURCE)?;
     size.say(&format!("Making a shop with {} sales.", size.orders));
     dataset::fill(&cluster, OWNER, SOURCE, size.orders)?;
     cluster.query(SOURCE, "VACUUM ANALYZE")?;
@@ -94,41 +89,26 @@ impl Bench<'_> {
             &self.cluster.scratch("homes"),
             &self.cluster.url_of(OWNER, SOURCE),
             &self.cluster.url_of(role, TARGET),
+            Capture::Off,
         )?;
         self.cluster.query("postgres", "CHECKPOINT")?;
-        let synced = pair.sync_full()?;
+        let synced = pair.sync("full")?;
         self.check(TARGET)?;
         Ok(synced)
     }
 
     fn peer(&self) -> Result<f64, Failure> {
-        create(self.cluster, RESTORED)?;
+        databases::create(self.cluster, RESTORED)?;
         self.cluster.query("postgres", "CHECKPOINT")?;
-        let script = r#"set -o pipefail; "$1" "$2" | gzip -6 | gunzip | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
-        let mut pipe = Command::new("bash");
-        pipe.args(["-c", script, "bash"])
-            .arg(self.cluster.client("pg_dump"))
-            .arg(self.cluster.url_of(OWNER, SOURCE))
-            .arg(self.cluster.client("psql"))
-            .arg(self.cluster.url_of(OWNER, RESTORED));
-        let (took, _) = timed(|| program::read(&mut pipe))?;
+        let took = databases::restore(self.cluster, SOURCE, RESTORED)?;
         self.check(RESTORED)?;
-        drop_database(self.cluster, RESTORED)?;
+        databases::drop_database(self.cluster, RESTORED)?;
         Ok(took.as_secs_f64())
     }
 
     /// The target: the source's schema without the ledger, no rows.
     fn make_target(&self, right: Right) -> Result<(), Failure> {
-        create(self.cluster, TARGET)?;
-        let script =
-            r#"set -o pipefail; "$1" -s -N branchline "$2" | "$3" -X -q -v ON_ERROR_STOP=1 "$4" >/dev/null"#;
-        let mut pipe = Command::new("bash");
-        pipe.args(["-c", script, "bash"])
-            .arg(self.cluster.client("pg_dump"))
-            .arg(self.cluster.url_of(OWNER, SOURCE))
-            .arg(self.cluster.client("psql"))
-            .arg(self.cluster.url_of(OWNER, TARGET));
-        program::read(&mut pipe)?;
+        databases::create_like(self.cluster, SOURCE, TARGET)?;
         if right == Right::Write {
             let grants = format!(
                 "GRANT CREATE, TEMPORARY ON DATABASE {TARGET} TO {WRITER};
@@ -168,26 +148,8 @@ impl Series {
     }
 }
 
-fn create(cluster: &Cluster, database: &str) -> Result<(), Failure> {
-    drop_database(cluster, database)?;
-    let statement = format!("CREATE DATABASE {database} OWNER {OWNER} TEMPLATE template0");
-    cluster.query("postgres", &statement).map(drop)?;
-    // From PostgreSQL 15 on, public belongs to the database's owner; before, anybody could create in it.
-    let statement = format!("GRANT ALL ON SCHEMA public TO {OWNER}");
-    cluster.query(database, &statement).map(drop)
-}
-
-fn drop_database(cluster: &Cluster, database: &str) -> Result<(), Failure> {
-    let statement = format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)");
-    cluster.query("postgres", &statement).map(drop)
-}
-
 fn peak_mib(kib: impl Iterator<Item = u64>) -> u64 {
     kib.max().unwrap_or(0).div_ceil(1024)
-}
-
-fn last(values: &[f64]) -> f64 {
-    values.last().copied().unwrap_or(f64::NAN)
 }
 
 /// The median of the ratios of each run, since the two halves of a run met the same machine.
@@ -208,15 +170,14 @@ fn table(cluster: &Cluster, rows: u64, own: &Series, write: &Series, peer: &Seri
     for (name, series) in [
         ("ours, role owns the tables", own),
         ("ours, role may only write", write),
-        ("pg_dump | gzip -6 | gunzip | psql", peer),
+        (databases::RESTORE, peer),
     ] {
-        let each: Vec<String> = series.seconds.iter().map(|one| format!("{one:.2}")).collect();
         let _ = writeln!(
             text,
             "{name:<34}{:>10.2}{:>8.2}  {}",
             median(&series.seconds),
             ratio(series, peer),
-            each.join(" ")
+            each(&series.seconds, 2)
         );
     }
     let _ = writeln!(
@@ -226,40 +187,12 @@ fn table(cluster: &Cluster, rows: u64, own: &Series, write: &Series, peer: &Seri
         own.office_peak_mib().max(write.office_peak_mib())
     );
     for (name, series) in [("role owns the tables", own), ("role may only write", write)] {
-        text.push_str(&stages(name, series));
+        text.push_str(&stages(name, series.synced.iter()));
     }
-    text
-}
-
-/// Where the time of the median run went, by what the sync and its receipt say.
-fn stages(name: &str, series: &Series) -> String {
-    let middle = median(&series.seconds);
-    let Some(run) = series.synced.iter().min_by(|a, b| {
-        let far = |synced: &Synced| (synced.took.as_secs_f64() - middle).abs();
-        far(a).total_cmp(&far(b))
-    }) else {
-        return String::new();
-    };
-    let total = run.took.as_secs_f64();
-    let mut text = format!("\nstages, {name} ({total:.2} s):\n");
-    let mut longest = (String::from("nothing that it named"), 0.0);
-    for (whose, list) in [("store", &run.peer["stages"]), ("office", &run.peer["receipt"]["stages"])] {
-        for stage in list.as_array().into_iter().flatten() {
-            let label = stage["stage"].as_str().unwrap_or("?");
-            let seconds = stage["millis"].as_f64().unwrap_or(0.0) / 1000.0;
-            let share = 100.0 * seconds / total;
-            let _ = writeln!(text, "  {whose:<8}{label:<24}{seconds:>8.2} s {share:>5.0} %");
-            if seconds > longest.1 {
-                longest = (format!("{label} ({whose})"), seconds);
-            }
-        }
-    }
-    let _ = writeln!(text, "  limited by: {}", longest.0);
     text
 }
 
 fn json_line(cluster: &Cluster, rows: u64, own: &Series, write: &Series, peer: &Series) -> String {
-    let rounded = |value: f64| Value::from((value * 1000.0).round() / 1000.0);
     let version = cluster.version();
     // Written by hand: the order of the members is for people.
     format!(

@@ -1,32 +1,36 @@
 //! A store and a head office as real processes, each with a fresh home, the head office serving on loopback.
+//!
+//! The store is a home that commands are run in; [`Pair::serve_store`] makes it a process of its own too.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::machine::resident_peak_kib;
+use super::serving::{LISTEN, Serving};
 use crate::failure::{Doing, Failure};
-use crate::postgres::free_port;
 use crate::program;
-
-/// How long `serve` may take until its port answers.
-const READY_IN: Duration = Duration::from_secs(30);
 
 /// How often the memory of a running command is looked at. The kernel keeps the peak, so only what grows in the last
 /// moment is missed.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Whether changes are captured in the databases.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Capture {
+    On,
+    Off,
+}
 
 /// A paired store and head office.
 pub(super) struct Pair {
     binary: PathBuf,
     store: PathBuf,
-    office: Child,
-    office_log: PathBuf,
+    office: Serving,
 }
 
 /// What one `sync` did.
@@ -45,48 +49,35 @@ impl Pair {
         folder: &Path,
         store_database: &str,
         office_database: &str,
+        capture: Capture,
     ) -> Result<Self, Failure> {
         let _ = fs::remove_dir_all(folder);
         let (store, office) = (folder.join("store"), folder.join("office"));
         for (home, id, database) in
             [(&store, "STORE-001", store_database), (&office, "CENTRAL-HQ", office_database)]
         {
-            fs::create_dir_all(home).doing(|| format!("make {}", home.display()))?;
-            program::read(branchline(binary, home).args(["init", "--id", id, "--database", database]))?;
+            init(binary, home, id, database)?;
+            if capture == Capture::On {
+                attach(binary, home)?;
+            }
         }
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let office_log = folder.join("office.log");
-        let log = fs::File::create(&office_log).doing(|| "make office.log".into())?;
-        let serving = branchline(binary, &office)
-            .arg("serve")
-            .env("BRANCHLINE_LISTEN__ADDRESS", &address)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .doing(|| "start branchline serve".into())?;
-        let mut pair = Self { binary: binary.to_path_buf(), store, office: serving, office_log };
-        pair.wait_for(&address)?;
-        let invitation =
-            answer(branchline(binary, &office).env("BRANCHLINE_LISTEN__ADDRESS", &address).args([
-                "invite",
-                "STORE-001",
-                "--address",
-                &address,
-                "--json",
-            ]))?;
+        let serving = Serving::start(binary, &office)?;
+        let mut invite = branchline(binary, &office);
+        invite.env(LISTEN, serving.address());
+        invite.args(["invite", "STORE-001", "--address", serving.address(), "--json"]);
+        let invitation = answer(&mut invite)?;
         let invitation = invitation["data"]["invitation"]
             .as_str()
             .ok_or_else(|| Failure::new("invite --json gives no data.invitation"))?
             .to_owned();
-        answer(branchline(binary, &pair.store).args(["join", &invitation, "--json"]))?;
-        Ok(pair)
+        answer(branchline(binary, &store).args(["join", &invitation, "--json"]))?;
+        Ok(Self { binary: binary.to_path_buf(), store, office: serving })
     }
 
-    /// One full backup to the head office, from the start of the command to its end.
-    pub(super) fn sync_full(&self) -> Result<Synced, Failure> {
+    /// One backup of that type to the head office, from the start of the command to its end.
+    pub(super) fn sync(&self, kind: &str) -> Result<Synced, Failure> {
         let mut command = branchline(&self.binary, &self.store);
-        command.args(["sync", "CENTRAL-HQ", "--type", "full", "--json"]);
+        command.args(["sync", "CENTRAL-HQ", "--type", kind, "--json"]);
         let start = Instant::now();
         let mut child = command
             .stdin(Stdio::null())
@@ -102,7 +93,7 @@ impl Pair {
         let took = start.elapsed();
         let output = child.wait_with_output().doing(|| "read what sync said".into())?;
         if !output.status.success() {
-            let said = format!("{}the head office says:\n{}", program::tail(&output), self.office_says());
+            let said = format!("{}the head office says:\n{}", program::tail(&output), self.office.says());
             return Err(Failure::new(format!("branchline sync ended with {}\n{said}", output.status)));
         }
         let said: Value =
@@ -115,49 +106,38 @@ impl Pair {
             took,
             peer,
             store_peak_kib,
-            office_peak_kib: resident_peak_kib(self.office.id()).unwrap_or(0),
+            office_peak_kib: resident_peak_kib(self.office.process()).unwrap_or(0),
         })
     }
 
-    /// The end of the head office's log.
-    fn office_says(&self) -> String {
-        let text = fs::read_to_string(&self.office_log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(10)..].join("\n")
+    /// Adds lines to the store's settings and lets it serve.
+    pub(super) fn serve_store(&self, settings: &str) -> Result<Serving, Failure> {
+        let file = self.store.join("config.toml");
+        let before = fs::read_to_string(&file).doing(|| format!("read {}", file.display()))?;
+        fs::write(&file, format!("{before}\n{settings}")).doing(|| format!("write {}", file.display()))?;
+        Serving::start(&self.binary, &self.store)
     }
 
-    fn wait_for(&mut self, address: &str) -> Result<(), Failure> {
-        let start = Instant::now();
-        while start.elapsed() < READY_IN {
-            if TcpStream::connect(address).is_ok() {
-                return Ok(());
-            }
-            if let Ok(Some(status)) = self.office.try_wait() {
-                let said = self.office_says();
-                return Err(Failure::new(format!("branchline serve ended with {status}\n{said}")));
-            }
-            sleep(Duration::from_millis(20));
-        }
-        Err(Failure::new(format!(
-            "branchline serve does not listen on {address} after {} s",
-            READY_IN.as_secs()
-        )))
+    /// The end of the head office's log.
+    pub(super) fn office_says(&self) -> String {
+        self.office.says()
     }
 }
 
-impl Drop for Pair {
-    fn drop(&mut self) {
-        // The head office is asked to stop as an operator would, and made to if it does not listen.
-        let _ = Command::new("kill").arg(self.office.id().to_string()).status();
-        for _ in 0..500 {
-            if matches!(self.office.try_wait(), Ok(Some(_)) | Err(_)) {
-                return;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        let _ = self.office.kill();
-        let _ = self.office.wait();
-    }
+/// A home for a server of that name.
+pub(super) fn init(binary: &Path, home: &Path, id: &str, database: &str) -> Result<(), Failure> {
+    fs::create_dir_all(home).doing(|| format!("make {}", home.display()))?;
+    program::read(branchline(binary, home).args(["init", "--id", id, "--database", database])).map(drop)
+}
+
+/// Installs capture in a home's database.
+pub(super) fn attach(binary: &Path, home: &Path) -> Result<(), Failure> {
+    answer(branchline(binary, home).args(["attach", "--json"])).map(drop)
+}
+
+/// Takes capture out of a home's database, with all that it noted.
+pub(super) fn detach(binary: &Path, home: &Path) -> Result<(), Failure> {
+    answer(branchline(binary, home).args(["detach", "--yes", "--json"])).map(drop)
 }
 
 fn branchline(binary: &Path, home: &Path) -> Command {

@@ -58,3 +58,12 @@ fn a_tally_counts_the_rows_of_the_day_alone() {
     assert!(!DayCheck { there: said("10.01"), here: Some(here.clone()) }.agrees());
     assert!(!DayCheck { there: said("10"), here: None }.agrees());
 }
+
+#[test]
+fn a_close_in_the_morning_is_about_the_day_before() {
+    let closes = |moment: &str| closing_date(&moment.parse().unwrap()).to_string();
+    assert_eq!(closes("2026-11-27T22:30[Africa/Harare]"), "2026-11-27");
+    assert_eq!(closes("2026-11-28T00:10[Africa/Harare]"), "2026-11-27");
+    assert_eq!(closes("2026-11-28T08:00[Africa/Harare]"), "2026-11-27");
+    assert_eq!(closes("2026-11-28T12:00[Africa/Harare]"), "2026-11-28");
+}

@@ -167,12 +167,15 @@ pub enum Amendment {
         known_to_all: Knowledge,
     },
     /// Begins a new life: the database was restored from a copy or cloned. Changes in the log that a pack of the life
-    /// before carried (`packed`: its last generation, as the state remembers it) say so.
+    /// before carried (`packed`: its last generation, as the state remembers it) say so; what the shop has changed since
+    /// the copy was put back no pack has carried.
     BeginLife {
         /// The new epoch.
         epoch: Epoch,
         /// The last generation that was packed in the life before.
         packed: crate::id::Generation,
+        /// When that was, by the wall clock: later changes in the log were made in the copy.
+        carried_until: ChangeTime,
         /// The clock goes on from here.
         clock: ChangeTime,
     },

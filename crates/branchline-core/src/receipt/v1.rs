@@ -6,6 +6,7 @@
 //! S is the last member and of fixed length. What is signed is everything before `,"signature":"`, byte for byte,
 //! so a receipt is verified before it is parsed, and a stored one stays valid whatever a later version adds.
 
+mod day;
 mod raw;
 
 use data_encoding::BASE64;
@@ -13,7 +14,7 @@ use data_encoding::BASE64;
 use super::{Receipt, ReceiptFault, StageTime, TableReceipt};
 use crate::backup::v1::{AFTER_SIGNATURE, BEFORE_SIGNATURE, TAIL_BYTES, json};
 use crate::code::{Code, Explain};
-use crate::id::{BackupId, Epoch, Generation, KeyId, ServerId};
+use crate::id::{BackupId, Epoch, Generation, KeyId, Sequence, ServerId};
 use crate::ports::{HeldReport, Signer, SignerError};
 use crate::schema::TableName;
 use crate::signing::{PublicKey, Signature, SignedKind};
@@ -147,6 +148,7 @@ fn to_raw(receipt: &Receipt) -> RawReceipt {
         held: totals.held,
         released: receipt.released,
         held_rows: receipt.held.iter().map(held_to_raw).collect(),
+        day: receipt.day.as_ref().map(day::to_raw),
         standing: receipt.standing.as_ref().map(standing_to_raw),
         tables: receipt.tables.iter().map(table).collect(),
         foreign_keys: receipt.foreign_keys.clone(),
@@ -173,7 +175,7 @@ fn standing_to_raw(standing: &Standing) -> RawStanding {
     };
     RawStanding {
         epoch: standing.life.epoch.value(),
-        relays: standing.relays,
+        sealed: standing.sealed.value(),
         knowledge: standing.knowledge.iter().map(known).collect(),
     }
 }
@@ -207,6 +209,7 @@ fn from_raw(raw: RawReceipt) -> Result<Receipt, ReceiptError> {
     let server: ServerId = field(&raw.server_id, "serverId")?;
     Ok(Receipt {
         success: raw.success,
+        day: raw.day.map(day::from_raw).transpose()?,
         standing: raw.standing.map(|standing| standing_of(standing, &server)).transpose()?,
         server,
         server_key: key.map(PublicKey::from_bytes).ok_or_else(|| malformed("serverKey is not valid"))?,
@@ -239,7 +242,7 @@ fn standing_of(raw: RawStanding, server: &ServerId) -> Result<Standing, ReceiptE
     Ok(Standing {
         life: Life::new(server.clone(), Epoch::new(raw.epoch)),
         knowledge: raw.knowledge.into_iter().map(known).collect::<Result<_, _>>()?,
-        relays: raw.relays,
+        sealed: Sequence::new(raw.sealed),
     })
 }
 

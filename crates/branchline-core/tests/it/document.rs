@@ -143,6 +143,7 @@ pub(crate) fn metadata(tables: Vec<TableSummary>, data: &[u8]) -> Metadata {
         generation: Generation::new(3),
         sequence: Sequence::new(2),
         previous: None,
+        target_epoch: None,
         knowledge: Knowledge::from_iter([(life, Generation::new(3))]),
         covers: Knowledge::new(),
         purged: Knowledge::new(),

@@ -3,19 +3,39 @@
 //! | table | holds |
 //! |---|---|
 //! | `migration` | which of [`MIGRATIONS`] were run |
-//! | `meta` | one row: the name of this copy of the database, its epoch, its generation |
+//! | `meta` | one row: the name of this copy of the database, its epoch, its generation, its clock, and, where changes are captured, whose it is |
 //! | `applied` | each backup that was applied, with its receipt, in the transaction of its rows |
+//! | `life` | a number for each life that anything here is about |
+//! | `knowledge`, `purged` | of each life the highest generation held here, and that of purged tombstones |
+//! | `captured` | the tables whose changes are captured, each with its number and the life of its base |
+//! | `left_out` | the tables that the settings leave out |
+//! | `change` | changes that no pack has stamped yet: the key and the time of each |
+//! | `missed` | tables of which a trigger could not note a change |
+//! | `version` | rows and tombstones that are not of their table's base, each with its version |
+//! | `held` | rows that could not be applied, each with its reason |
+//! | `conflict` | conflicts that were decided, each with both images |
 //!
 //! Made on first need, in one transaction under an advisory lock. Migrations are only ever added. The shop's own
 //! role needs no right here.
+//!
+//! **The ledger lock** ([`hold`]): whoever writes versions, knowledge or the clock has it until its transaction ends.
+//! So a pack and an apply never run at once, and only triggers write to `change` beside them.
 
-use branchline_core::digest::Digest;
-use branchline_core::id::{BackupId, Epoch, Generation, Sequence, ServerId};
-use branchline_core::ports::{AppliedRecord, ApplyRequest, DatabaseError, Ledger};
+mod applied;
+pub(crate) mod captured;
+pub(crate) mod knowledge;
+mod lives;
+mod meta;
+
+pub(crate) use applied::{applied, last_applied, record};
+pub(crate) use lives::Lives;
+pub(crate) use meta::Meta;
+
+use branchline_core::id::{Epoch, Generation};
+use branchline_core::ports::{DatabaseError, Ledger};
 use tokio_postgres::Row;
-use tokio_postgres::error::SqlState;
 
-use super::ident::Ident;
+use super::ident::{Ident, literal};
 use super::session::Session;
 
 /// The schema's name.
@@ -24,8 +44,14 @@ pub(crate) const SCHEMA: &str = "branchline";
 /// What a second process waits for while the first makes the ledger: the letters `brnchldg`.
 const LOCK: i64 = 0x6272_6e63_686c_6467;
 
+/// What packs and applies take turns by: the letters `brnchlog`.
+const TURN: i64 = 0x6272_6e63_686c_6f67;
+
+/// How long a pack or an apply waits for its turn; the shop waits for neither meanwhile.
+const TURN_TIMEOUT: &str = "120s";
+
 /// Each is run once, in order, and never edited.
-const MIGRATIONS: [&str; 1] = [CREATE];
+const MIGRATIONS: [&str; 2] = [CREATE, CAPTURE];
 
 const CREATE: &str = "
     CREATE TABLE branchline.migration (
@@ -47,6 +73,88 @@ const CREATE: &str = "
       applied_at timestamptz NOT NULL,
       CONSTRAINT applied_place UNIQUE (source, epoch, sequence));";
 
+/// Keys and texts of ours are compared byte by byte, whatever the database's collation is. `change` has no index: a
+/// pack takes all of it.
+const CAPTURE: &str = "
+    ALTER TABLE branchline.applied ADD metadata text;
+    ALTER TABLE branchline.meta ADD server text, ADD clock int8 NOT NULL DEFAULT 0;
+    CREATE TABLE branchline.life (
+      id int4 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      server text NOT NULL,
+      epoch int8 NOT NULL,
+      CONSTRAINT life_once UNIQUE (server, epoch));
+    CREATE TABLE branchline.knowledge (
+      life int4 PRIMARY KEY REFERENCES branchline.life,
+      generation int8 NOT NULL);
+    CREATE TABLE branchline.purged (
+      life int4 PRIMARY KEY REFERENCES branchline.life,
+      generation int8 NOT NULL);
+    CREATE TABLE branchline.captured (
+      id int4 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      name text NOT NULL UNIQUE,
+      relation oid NOT NULL,
+      key_columns text[] NOT NULL,
+      definition text NOT NULL,
+      partitions oid[] NOT NULL,
+      base int4 NOT NULL REFERENCES branchline.life,
+      compare_due bool NOT NULL DEFAULT false);
+    CREATE TABLE branchline.left_out (
+      name text PRIMARY KEY);
+    CREATE TABLE branchline.change (
+      table_id int4 NOT NULL,
+      was_life int4,
+      at int8 NOT NULL,
+      was_generation int8,
+      key text COLLATE pg_catalog.\"C\" NOT NULL);
+    CREATE TABLE branchline.missed (
+      table_id int4 NOT NULL);
+    CREATE TABLE branchline.version (
+      table_id int4 NOT NULL,
+      life int4 NOT NULL,
+      generation int8 NOT NULL,
+      time int8 NOT NULL,
+      was_generation int8,
+      was_life int4,
+      deleted bool NOT NULL,
+      key text COLLATE pg_catalog.\"C\" NOT NULL,
+      PRIMARY KEY (table_id, key));
+    CREATE INDEX version_by_dot ON branchline.version (life, generation, table_id);
+    CREATE INDEX version_deleted ON branchline.version (life, generation) WHERE deleted;
+    CREATE TABLE branchline.held (
+      table_name text NOT NULL,
+      key text COLLATE pg_catalog.\"C\" NOT NULL,
+      life int4 NOT NULL REFERENCES branchline.life,
+      generation int8 NOT NULL,
+      time int8 NOT NULL,
+      was_life int4,
+      was_generation int8,
+      source text NOT NULL,
+      backup uuid NOT NULL,
+      columns text[] NOT NULL,
+      types text[] NOT NULL,
+      key_columns text[] NOT NULL,
+      known_lives int4[] NOT NULL,
+      known_generations int8[] NOT NULL,
+      stands_for_lives int4[] NOT NULL,
+      stands_for_generations int8[] NOT NULL,
+      line text NOT NULL,
+      code text NOT NULL,
+      reason text NOT NULL,
+      since timestamptz NOT NULL DEFAULT now());
+    CREATE UNIQUE INDEX held_once ON branchline.held (table_name, md5(key));
+    CREATE TABLE branchline.conflict (
+      id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      table_name text NOT NULL,
+      key text NOT NULL,
+      backup uuid NOT NULL,
+      source text NOT NULL,
+      taken bool NOT NULL,
+      ours text,
+      our_version text NOT NULL,
+      theirs text,
+      their_version text NOT NULL,
+      decided_at timestamptz NOT NULL DEFAULT now());";
+
 /// What is there, what we may do with it, and what we could make.
 const STATE: &str = "
     SELECT n.oid IS NOT NULL,
@@ -62,19 +170,10 @@ const STATE: &str = "
      GROUP BY n.oid, c.oid";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM branchline.migration";
 const META: &str = "SELECT database_id::text, epoch, generation FROM branchline.meta";
-const APPLIED: &str = "
-    SELECT backup::text, source, epoch, sequence, checksum, receipt FROM branchline.applied
-     WHERE backup = $1::text::uuid";
-const LAST_APPLIED: &str = "
-    SELECT backup::text, source, epoch, sequence, checksum, receipt FROM branchline.applied
-     WHERE source = $1 ORDER BY epoch DESC, sequence DESC LIMIT 1";
-const RECORD: &str = "
-    INSERT INTO branchline.applied (backup, source, epoch, sequence, checksum, receipt, applied_at)
-    VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7::text::timestamptz)";
 
 /// Makes the ledger where it is missing or older than this program.
 pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
-    let state = session.row(STATE, &[&SCHEMA]).await?;
+    let state = session.row_kept(STATE, &[&SCHEMA]).await?;
     let (schema, usable, tables, readable, may_create): (bool, bool, bool, bool, bool) =
         (state.get(0), state.get(1), state.get(2), state.get(3), state.get(4));
     let role = Ident::new(&session.names().role);
@@ -96,7 +195,8 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
         return Err(missing("make the tables of branchline's ledger", grant));
     }
     if tables && !readable {
-        let grant = format!("GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA branchline TO {role}");
+        let grant =
+            format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA branchline TO {role}");
         return Err(missing("read branchline's ledger", grant));
     }
     if tables && version(session).await? == MIGRATIONS.len() {
@@ -106,7 +206,7 @@ pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
 }
 
 async fn version(session: &Session) -> Result<usize, DatabaseError> {
-    let version: i32 = session.row(VERSION, &[]).await?.get(0);
+    let version: i32 = session.row_kept(VERSION, &[]).await?.get(0);
     let known = usize::try_from(version).unwrap_or(usize::MAX);
     if known > MIGRATIONS.len() {
         let engine = "branchline's ledger of version".to_owned();
@@ -118,7 +218,7 @@ async fn version(session: &Session) -> Result<usize, DatabaseError> {
 async fn migrate(session: &Session) -> Result<(), DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     session.rows("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
-    let state = session.row(STATE, &[&SCHEMA]).await?;
+    let state = session.row_kept(STATE, &[&SCHEMA]).await?;
     let (schema, tables): (bool, bool) = (state.get(0), state.get(2));
     // Even where the schema exists, CREATE SCHEMA asks for a right on the whole database.
     if !schema {
@@ -133,9 +233,34 @@ async fn migrate(session: &Session) -> Result<(), DatabaseError> {
     session.run("COMMIT").await
 }
 
+/// Takes the ledger lock, until the transaction ends. Nothing of the shop's may be locked yet.
+pub(crate) async fn hold(session: &Session) -> Result<(), DatabaseError> {
+    // One round trip: mostly the turn is ours at once.
+    let usual: String = session.row_kept("SELECT current_setting('lock_timeout')", &[]).await?.get(0);
+    session
+        .run(&format!(
+            "SET LOCAL lock_timeout = {}; SELECT pg_advisory_xact_lock({TURN}); SET LOCAL lock_timeout = {}",
+            literal(TURN_TIMEOUT),
+            literal(&usual),
+        ))
+        .await
+}
+
+/// Takes the ledger lock of the session, until [`let_go`]; for a transaction whose snapshot must not begin before.
+pub(crate) async fn hold_for_session(session: &Session) -> Result<(), DatabaseError> {
+    let patient = format!("SET lock_timeout = {}; SELECT pg_advisory_lock({TURN})", literal(TURN_TIMEOUT));
+    session.run(&patient).await?;
+    session.yield_to_others().await
+}
+
+/// Lets go of the ledger lock of the session.
+pub(crate) async fn let_go(session: &Session) -> Result<(), DatabaseError> {
+    session.run(&format!("SELECT pg_advisory_unlock({TURN})")).await
+}
+
 /// What it says of the database's life.
 pub(crate) async fn read(session: &Session) -> Result<Ledger, DatabaseError> {
-    let row = session.row(META, &[]).await?;
+    let row = session.row_kept(META, &[]).await?;
     Ok(Ledger {
         database_id: row.get(0),
         epoch: Epoch::new(unsigned(&row, 1)),
@@ -144,68 +269,18 @@ pub(crate) async fn read(session: &Session) -> Result<Ledger, DatabaseError> {
     })
 }
 
-/// The record of a backup.
-pub(crate) async fn applied(
-    session: &Session,
-    backup: BackupId,
-) -> Result<Option<AppliedRecord>, DatabaseError> {
-    let rows = session.rows(APPLIED, &[&backup.to_string()]).await?;
-    rows.first().map(record_of).transpose()
-}
-
-/// The record of the last backup of a server.
-pub(crate) async fn last_applied(
-    session: &Session,
-    source: &ServerId,
-) -> Result<Option<AppliedRecord>, DatabaseError> {
-    let rows = session.rows(LAST_APPLIED, &[&source.as_str()]).await?;
-    rows.first().map(record_of).transpose()
-}
-
-/// Records a backup, in the transaction that is open.
-pub(crate) async fn record(
-    session: &Session,
-    request: &ApplyRequest,
-    receipt: &[u8],
-    now: jiff::Timestamp,
-) -> Result<(), DatabaseError> {
-    let (backup, source) = (request.backup.to_string(), request.source.as_str());
-    let (epoch, sequence) = (signed(request.epoch.value()), signed(request.sequence.value()));
-    let (checksum, now) = (request.checksum.to_string(), now.to_string());
-    let written =
-        session.execute_raw(RECORD, &[&backup, &source, &epoch, &sequence, &checksum, &receipt, &now]).await;
-    let Err(error) = written else { return Ok(()) };
-    let report = error.as_db_error().filter(|report| *report.code() == SqlState::UNIQUE_VIOLATION);
-    Err(match report.and_then(|report| report.constraint()) {
-        Some("applied_place") => {
-            DatabaseError::Forked { source_id: request.source.clone(), backup: request.backup }
-        }
-        // The very same backup: another process applied it while we did. Asked again, it has its receipt.
-        Some(_) => DatabaseError::Busy { message: "another process applied the same backup".to_owned() },
-        None => session.fault(&error),
-    })
-}
-
-fn record_of(row: &Row) -> Result<AppliedRecord, DatabaseError> {
-    let broken = |what: &str| DatabaseError::Failed {
-        sqlstate: "XX001".to_owned(),
-        message: format!("the ledger holds {what} that cannot be read"),
-    };
-    Ok(AppliedRecord {
-        backup: row.get::<_, String>(0).parse().map_err(|_| broken("a backup id"))?,
-        source: row.get::<_, String>(1).parse().map_err(|_| broken("a server id"))?,
-        epoch: Epoch::new(unsigned(row, 2)),
-        sequence: Sequence::new(unsigned(row, 3)),
-        checksum: row.get::<_, String>(4).parse::<Digest>().map_err(|_| broken("a checksum"))?,
-        metadata: None,
-        receipt: row.get(5),
-    })
-}
-
-fn unsigned(row: &Row, place: usize) -> u64 {
+pub(crate) fn unsigned(row: &Row, place: usize) -> u64 {
     row.get::<_, i64>(place).unsigned_abs()
 }
 
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// What the ledger holds and nothing of ours wrote.
+pub(crate) fn broken(what: &str) -> DatabaseError {
+    DatabaseError::Failed {
+        sqlstate: "XX001".to_owned(),
+        message: format!("the ledger holds {what} that cannot be read"),
+    }
 }

@@ -101,6 +101,11 @@ impl Catalogue {
         Ok((table, self.relations.get(name).ok_or_else(unknown)?))
     }
 
+    /// What only PostgreSQL needs to know of a table.
+    pub(crate) fn relation(&self, name: &TableName) -> Option<&Relation> {
+        self.relations.get(name)
+    }
+
     /// All relations, by their names in backups.
     pub(crate) fn relations(&self) -> impl Iterator<Item = (&TableName, &Relation)> {
         self.relations.iter()

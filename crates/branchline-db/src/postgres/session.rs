@@ -6,11 +6,13 @@
 //! policy would hide rows), and how long a statement may take (for ever: a large table takes its time).
 //! `lock_timeout` is the exception: an apply sets it below `deadlock_timeout`, so that it gives way to the till.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use branchline_core::ports::DatabaseError;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row};
+use tokio_postgres::{Client, CopyInSink, CopyOutStream, Row, Statement};
 
 use super::connect::{Driver, Target};
 use super::error::Names;
@@ -51,6 +53,7 @@ const PIN: &str = "
         ('default_transaction_isolation', 'read committed'),
         ('default_transaction_deferrable', 'off'),
         ('check_function_bodies', 'off'),
+        ('plan_cache_mode', 'force_custom_plan'),
         ('client_min_messages', 'warning'),
         ('default_tablespace', ''),
         ('jit', 'off'),
@@ -78,6 +81,8 @@ pub(crate) struct Session {
     shop_path: String,
     shop_zone: String,
     version_text: String,
+    /// Statements that were prepared, by their texts.
+    kept: Mutex<HashMap<&'static str, Statement>>,
 }
 
 impl Session {
@@ -106,12 +111,25 @@ impl Session {
             "" => "pg_catalog".to_owned(),
             path => format!("pg_catalog, {path}"),
         };
-        let session = Self { client, driver, names, shop_path, shop_zone: row.get(6), version_text };
+        let session = Self {
+            client,
+            driver,
+            names,
+            shop_path,
+            shop_zone: row.get(6),
+            version_text,
+            kept: Mutex::default(),
+        };
         session.rows(PIN, &[]).await?;
         if session.run_raw(NOTICE_HANGUP).await.is_err() {
             tracing::trace!("the server cannot watch its connections");
         }
         Ok(session)
+    }
+
+    /// Whether the connection is up, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.client.is_closed()
     }
 
     /// What is needed to name things in errors.
@@ -137,6 +155,36 @@ impl Session {
     /// The same, with the driver's own error.
     pub(crate) async fn run_raw(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
         self.client.batch_execute(sql).await
+    }
+
+    /// All rows of a query that is asked again and again: it is prepared once, which saves a round trip each time.
+    pub(crate) async fn rows_kept(
+        &self,
+        sql: &'static str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let statement = self.statement(sql).await?;
+        self.client.query(&statement, values).await.map_err(|error| self.fault(&error))
+    }
+
+    /// The one row of such a query.
+    pub(crate) async fn row_kept(
+        &self,
+        sql: &'static str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, DatabaseError> {
+        let statement = self.statement(sql).await?;
+        self.client.query_one(&statement, values).await.map_err(|error| self.fault(&error))
+    }
+
+    async fn statement(&self, sql: &'static str) -> Result<Statement, DatabaseError> {
+        let known = self.kept.lock().unwrap_or_else(PoisonError::into_inner).get(sql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let statement = self.client.prepare(sql).await.map_err(|error| self.fault(&error))?;
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// All rows of a query.
@@ -182,7 +230,7 @@ impl Session {
     /// Refuses where nothing can be written: a standby, or a database or role that is read-only by default.
     pub(crate) async fn check_writable(&self) -> Result<(), DatabaseError> {
         let sql = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool";
-        if self.row(sql, &[]).await?.get(0) { Err(DatabaseError::ReadOnly) } else { Ok(()) }
+        if self.row_kept(sql, &[]).await?.get(0) { Err(DatabaseError::ReadOnly) } else { Ok(()) }
     }
 
     /// Sets `lock_timeout` to four fifths of `deadlock_timeout`, so that we, not the till, give way.
@@ -190,21 +238,21 @@ impl Session {
         let sql = "
             SELECT set_config('lock_timeout', greatest(10, 4 * setting::int8 / 5)::text, false)
               FROM pg_settings WHERE name = 'deadlock_timeout'";
-        self.rows(sql, &[]).await.map(drop)
+        self.rows_kept(sql, &[]).await.map(drop)
     }
 
     /// In this transaction a commit is answered when it is on disk: what is acknowledged to the sender must stay.
     pub(crate) async fn commit_durably(&self) -> Result<(), DatabaseError> {
         let sql = "SELECT set_config('synchronous_commit', 'on', true)
                     WHERE current_setting('synchronous_commit') IN ('off', 'local')";
-        self.rows(sql, &[]).await.map(drop)
+        self.rows_kept(sql, &[]).await.map(drop)
     }
 
     /// From here to [`Session::as_ourselves`] or the end of the transaction, names are found and times are local as
     /// in the role's own sessions: the shop's triggers and constraints may count on it. Our statements name all
     /// that they use in full.
     pub(crate) async fn as_shop(&self) -> Result<(), DatabaseError> {
-        self.rows(AS_SHOP, &[&self.shop_path, &self.shop_zone]).await.map(drop)
+        self.rows_kept(AS_SHOP, &[&self.shop_path, &self.shop_zone]).await.map(drop)
     }
 
     /// The same for a COPY into a table itself: names are found as in the shop's sessions, but a time without an

@@ -6,30 +6,17 @@
 //! snapshot is begun again, [`ATTEMPTS_MAX`] times at most. Rows are never locked; for a table's definition it waits
 //! as long as an apply waits for a lock.
 
-use std::pin::Pin;
-
-use branchline_core::backup::v1::{RowError, RowFault, RowWriter, value_text};
-use branchline_core::backup::{RowBatch, TableSummary};
+use branchline_core::backup::RowBatch;
 use branchline_core::compare::{RowDigest, TableHashes};
-use branchline_core::limits::BATCH_BYTES;
 use branchline_core::ports::{BoxFuture, DatabaseError, HashSpec, Snapshot};
-use branchline_core::schema::{Schema, TableName};
-use branchline_core::value::Value;
-use bytes::Bytes;
-use futures_util::StreamExt;
-use futures_util::stream::Fuse;
-use tokio_postgres::CopyOutStream;
+use branchline_core::schema::{Schema, Table, TableName};
 use tokio_postgres::error::SqlState;
 
 use super::compare;
-use super::copy::{RowFields, recycle};
 use super::ident::list;
 use super::schema::{Catalogue, Relation};
 use super::session::Session;
-use super::text::Form;
-
-/// A row whose JSON is certainly smaller than this fits into a batch that is not full yet.
-const SMALL_ROW_BYTES: usize = BATCH_BYTES / 8;
+use super::table_reader::TableReader;
 
 /// How often a snapshot is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
@@ -50,7 +37,7 @@ const REBUILT: &str = "
 pub(crate) struct PostgresSnapshot {
     session: Session,
     catalogue: Catalogue,
-    open: Option<OpenTable>,
+    open: Option<TableReader>,
 }
 
 impl PostgresSnapshot {
@@ -58,9 +45,10 @@ impl PostgresSnapshot {
     pub(crate) async fn begin(session: Session) -> Result<Self, DatabaseError> {
         session.yield_to_others().await?;
         for _ in 0..ATTEMPTS_MAX {
-            session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+            begin_reading(&session).await?;
             let catalogue = Catalogue::read(&session).await?;
-            if hold_definitions(&session, &catalogue).await? {
+            let readable = catalogue.schema().syncable().map(|table| &table.name);
+            if hold_definitions(&session, &catalogue, readable).await? {
                 return Ok(Self { session, catalogue, open: None });
             }
             session.run("ROLLBACK").await?;
@@ -70,15 +58,27 @@ impl PostgresSnapshot {
     }
 }
 
-/// Locks the definitions of all tables that can be read, with their partitions, in the order of their names;
-/// answers whether they still are what the snapshot shows. By SELECT, for which a right on the columns is enough;
-/// LOCK TABLE wants one on the table.
-async fn hold_definitions(session: &Session, catalogue: &Catalogue) -> Result<bool, DatabaseError> {
-    let readable = catalogue.relations().filter(|(name, _)| catalogue.syncable(name).is_ok());
+/// Begins the transaction of a snapshot.
+pub(crate) async fn begin_reading(session: &Session) -> Result<(), DatabaseError> {
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+}
+
+/// Locks the definitions of some tables, with their partitions, in the order of their names; answers whether they still
+/// are what the snapshot shows. By SELECT, for which a right on the columns is enough; LOCK TABLE wants one on the
+/// table.
+pub(crate) async fn hold_definitions<'a>(
+    session: &Session,
+    catalogue: &Catalogue,
+    tables: impl IntoIterator<Item = &'a TableName>,
+) -> Result<bool, DatabaseError> {
     let (mut oids, mut sql) = (Vec::new(), String::new());
-    for (_, relation) in readable {
+    for name in tables {
+        let (_, relation) = catalogue.syncable(name)?;
         oids.push(relation.oid);
         sql.push_str(&format!("SELECT FROM {} LIMIT 0;\n", relation.only()));
+    }
+    if oids.is_empty() {
+        return Ok(true);
     }
     if let Err(error) = session.run_raw(&sql).await {
         let gone = [SqlState::UNDEFINED_TABLE, SqlState::INVALID_SCHEMA_NAME];
@@ -99,22 +99,9 @@ impl Snapshot for PostgresSnapshot {
         Box::pin(async move {
             self.open = None;
             let (described, relation) = self.catalogue.syncable(table)?;
-            let summary = TableSummary::of(described);
-            let travelling =
-                described.columns.iter().zip(&relation.columns).filter(|(column, _)| !column.generated);
-            let columns = list(travelling.map(|(_, detail)| &detail.ident));
-            let key =
-                summary.key.iter().filter_map(|name| summary.columns.iter().position(|c| c.name == *name));
+            let columns = travelling(described, relation);
             let stream = self.session.copy_out(&copy_statement(relation, &columns, false)).await?;
-            self.open = Some(OpenTable {
-                stream: Box::pin(stream.fuse()),
-                fields: RowFields::new(summary.columns.iter().map(|c| Form::of(&c.logical_type)).collect()),
-                writer: RowWriter::new(table, &summary.columns),
-                overhead: summary.columns.iter().map(|column| column.name.as_str().len() * 2 + 16).sum(),
-                key: key.collect(),
-                held: None,
-                summary,
-            });
+            self.open = Some(TableReader::of(stream, described, None));
             Ok(())
         })
     }
@@ -161,6 +148,12 @@ impl Snapshot for PostgresSnapshot {
     }
 }
 
+/// The columns that travel, in SQL.
+pub(crate) fn travelling(table: &Table, relation: &Relation) -> String {
+    let travelling = table.columns.iter().zip(&relation.columns).filter(|(column, _)| !column.generated);
+    list(travelling.map(|(_, detail)| &detail.ident))
+}
+
 /// The statement that reads some columns of a relation. The short way, without a query, is a little faster; it
 /// knows neither partitions nor generated columns.
 pub(crate) fn copy_statement(relation: &Relation, columns: &str, generated: bool) -> String {
@@ -168,93 +161,5 @@ pub(crate) fn copy_statement(relation: &Relation, columns: &str, generated: bool
         format!("COPY (SELECT {columns} FROM {}) TO STDOUT", relation.only())
     } else {
         format!("COPY {} ({columns}) TO STDOUT", relation.name)
-    }
-}
-
-/// A table that is being read.
-struct OpenTable {
-    stream: Pin<Box<Fuse<CopyOutStream>>>,
-    fields: RowFields,
-    writer: RowWriter,
-    summary: TableSummary,
-    /// Bytes of a row's JSON that are not its values.
-    overhead: usize,
-    /// The places of the key's columns.
-    key: Vec<usize>,
-    /// A large row that waits for a batch of its own.
-    held: Option<Bytes>,
-}
-
-impl std::fmt::Debug for OpenTable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenTable").field("table", &self.summary.name).finish_non_exhaustive()
-    }
-}
-
-impl OpenTable {
-    async fn next_batch(&mut self, session: &Session) -> Result<Option<RowBatch>, DatabaseError> {
-        let mut values = Vec::with_capacity(self.summary.columns.len());
-        loop {
-            let line = match self.held.take() {
-                Some(line) => line,
-                None => match self.stream.next().await {
-                    Some(line) => line.map_err(|error| session.fault(&error))?,
-                    None => return Ok((!self.writer.is_empty()).then(|| self.writer.take())),
-                },
-            };
-            if !self.writer.is_empty() && self.is_large(&line) {
-                self.held = Some(line);
-                return Ok(Some(self.writer.take()));
-            }
-            values = self.write(&line, values)?;
-            if self.writer.is_full() {
-                return Ok(Some(self.writer.take()));
-            }
-        }
-    }
-
-    /// Whether a row's JSON might not fit into a batch that is not full: texts at most double, except for control
-    /// characters, of which each is written in six.
-    fn is_large(&self, line: &[u8]) -> bool {
-        if line.len() * 6 + self.overhead < SMALL_ROW_BYTES {
-            return false;
-        }
-        let control = line.iter().filter(|byte| **byte < 0x20).count();
-        line.len() * 2 + control * 5 + self.overhead >= SMALL_ROW_BYTES
-    }
-
-    /// Writes one row, and gives the vector of values back for the next.
-    fn write(
-        &mut self,
-        line: &[u8],
-        values: Vec<Value<'static>>,
-    ) -> Result<Vec<Value<'static>>, DatabaseError> {
-        let Self { fields, writer, summary, key, .. } = self;
-        let mut values = recycle(values);
-        if fields.read(line, &mut values).is_err() {
-            let reason = "its text is not what PostgreSQL writes, or not UTF-8".to_owned();
-            return Err(DatabaseError::RowNotEncodable {
-                table: summary.name.clone(),
-                row: "?".to_owned(),
-                reason,
-            });
-        }
-        match writer.row(&values) {
-            Ok(()) => Ok(recycle(values)),
-            Err(error) => Err(refused(summary, key, &values, &error)),
-        }
-    }
-}
-
-fn refused(summary: &TableSummary, key: &[usize], values: &[Value<'_>], error: &RowError) -> DatabaseError {
-    let table = summary.name.clone();
-    let part = |&place: &usize| value_text(&values[place], &summary.columns[place].logical_type);
-    let row = key.iter().map(part).collect::<Vec<_>>().join(",");
-    match error.fault {
-        RowFault::TooLarge => DatabaseError::RowTooLarge { table, row },
-        fault => {
-            let column = error.column.as_ref().map_or("?", |column| column.as_str());
-            DatabaseError::RowNotEncodable { table, row, reason: format!("column {column}: {fault}") }
-        }
     }
 }

@@ -16,28 +16,47 @@
 //! Foreign keys are on in this session, whatever the shop's program does, and deferred to the end. Rows of the shop
 //! that were broken before are left alone; rows of the backup must hold.
 
+mod absence;
+mod beside;
+mod blocks;
+mod clashes;
+mod conflicts;
+mod decide;
 mod foreign_keys;
+mod holds;
+mod images;
 mod merge;
 mod mirror;
+mod orphans;
 mod plan;
+mod probe;
+mod removal;
+mod retry;
+mod rows;
 mod spelling;
 mod stage;
+mod staging;
 mod statement;
 mod unique_swap;
+mod variants;
+mod versions;
 
 use std::sync::Arc;
 
-use branchline_core::backup::RowBatch;
-use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport};
+use branchline_core::backup::{RowBatch, TableSummary};
+use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport, OnError};
 use rusqlite::Connection;
 
+use super::capture;
 use super::connect::{self, Place, three_times};
 use super::error::failed;
-use super::ledger;
 use super::schema::{self, Catalogue};
 use super::thread::{Reply, Requests, Serve, Session, answer};
+use super::{key, ledger};
 use crate::stages::Stages;
-use plan::TablePlan;
+use plan::{Staged, TablePlan};
+use stage::StagedLives;
+use staging::Stager;
 
 const BEGIN: &str = "BEGIN DEFERRED";
 const COMMIT: &str = "COMMIT";
@@ -124,6 +143,10 @@ struct Work {
     catalogue: Catalogue,
     schema_version: i64,
     plans: Vec<TablePlan>,
+    /// For each of them, the rows that are to be removed; empty where rows carry no marks.
+    removals: Vec<TablePlan>,
+    /// The lives that staged versions speak of.
+    lives: StagedLives,
     stages: Stages,
     step: Step,
 }
@@ -132,20 +155,37 @@ impl Work {
     fn begin(connection: Connection, request: ApplyRequest) -> Result<Self, DatabaseError> {
         let stages = Stages::start();
         ledger::ensure(&connection)?;
+        key::register(&connection)?;
+        capture::attach::keep_in_step(&connection)?;
         connection.execute_batch(BEGIN).map_err(failed)?;
         let schema_version = schema::version(&connection)?;
         let catalogue = schema::read(&connection)?;
         ledger::applied::check_place(&connection, &request)?;
         connection.execute_batch(COMMIT).map_err(failed)?;
-        let plans = plan::of_tables(&catalogue, &request.tables)?;
-        stage::create(&connection, &plans)?;
-        Ok(Self { connection, request, catalogue, schema_version, plans, stages, step: Step::Staging })
+        let marked = request.context.is_some();
+        let captured = if marked { ledger::captured::names(&connection)? } else { Vec::new() };
+        let plan = |(place, summary): (usize, &TableSummary)| {
+            let holds = request.on_error == OnError::Hold
+                && summary.base.is_some()
+                && captured.contains(&summary.name);
+            plan::of_table(&catalogue, place, summary, Staged { marked, holds })
+        };
+        let plans = request.tables.iter().enumerate().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let first = plans.len();
+        let removals = plans.iter().enumerate().filter(|_| marked);
+        let removals: Vec<_> = removals.map(|(place, plan)| plan.of_removals(first + place)).collect();
+        stage::create(&connection, plans.iter().chain(&removals))?;
+        let lives = StagedLives::default();
+        let step = Step::Staging;
+        Ok(Self { connection, request, catalogue, schema_version, plans, removals, lives, stages, step })
     }
 
     fn stage(&mut self, place: usize, batch: &RowBatch) -> Result<(), DatabaseError> {
         self.expect(Step::Staging)?;
         let plan = self.plans.get_mut(place).ok_or_else(|| out_of_order("stage: there is no such table"))?;
-        let result = stage::rows(&self.connection, plan, batch);
+        let removals = self.removals.get_mut(place);
+        let stager = Stager::new(&self.connection, plan, removals, &mut self.lives);
+        let result = stager.and_then(|mut stager| stager.rows(batch));
         self.step = if result.is_ok() { Step::Staging } else { Step::Failed };
         result
     }
@@ -155,7 +195,7 @@ impl Work {
         self.stages.end("stage");
         // Until it is over: an error on the way out of here leaves the session good for nothing but its end.
         self.step = Step::Failed;
-        stage::finish(&self.connection, &self.plans)?;
+        stage::finish(&self.connection, self.plans.iter().chain(&self.removals))?;
         self.stages.end("index");
         let report = merge::run(self);
         match &report {

@@ -22,6 +22,9 @@ const WAL_BYTES_KEPT: u32 = 64 << 20;
 const READ_PRAGMAS: &str =
     "PRAGMA query_only = ON; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
 
+const PACK_PRAGMAS: &str =
+    "PRAGMA temp_store = FILE; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;";
+
 /// `synchronous = FULL`: a receipt says that the rows are there, also after a power cut. The page cache is 8 MiB.
 const WRITE_PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = FILE;
     PRAGMA main.cache_size = -8192;
@@ -123,6 +126,25 @@ pub(super) fn open_for_reading(place: &Place) -> Result<Connection, DatabaseErro
     let connection = open(place)?;
     connection.execute_batch(READ_PRAGMAS).map_err(|error| unreadable(place, error))?;
     Ok(connection)
+}
+
+/// A connection that reads a position: it reads the shop's tables, and writes to temporary tables of its own.
+///
+/// # Errors
+/// [`DatabaseError::Busy`] where the file is not in WAL mode and cannot be switched now: a snapshot would keep the pack
+/// itself from writing.
+pub(super) fn open_for_packing(place: &Place) -> Result<Connection, DatabaseError> {
+    let connection = open(place)?;
+    connection.execute_batch(PACK_PRAGMAS).map_err(|error| unreadable(place, error))?;
+    switch_to_wal(&connection)?;
+    let mode: String =
+        connection.query_row("PRAGMA main.journal_mode", [], |row| row.get(0)).map_err(failed)?;
+    if mode == "wal" {
+        return Ok(connection);
+    }
+    let message =
+        format!("the file is in {mode} mode, and in use; changes are packed once it is in WAL mode");
+    Err(DatabaseError::Busy { message })
 }
 
 /// A connection that applies, or writes to the ledger.

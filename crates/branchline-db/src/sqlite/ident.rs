@@ -12,6 +12,11 @@ impl fmt::Display for Ident<'_> {
     }
 }
 
+/// ` COLLATE "NAME"`, or nothing.
+pub(super) fn collate(collation: Option<&str>) -> String {
+    collation.map(|collation| format!(" COLLATE {}", Ident(collation))).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

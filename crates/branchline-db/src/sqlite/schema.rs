@@ -10,6 +10,7 @@
 //!
 //! Limits: 1,600 columns a table; rows are counted up to 100,000 where there are no statistics.
 
+mod index_text;
 mod keys;
 mod table;
 
@@ -44,11 +45,38 @@ pub(super) struct TableForm {
     pub(super) key_collations: Vec<Option<String>>,
     /// For each unique key of the table, the collations of its columns.
     pub(super) unique_collations: Vec<Vec<String>>,
+    /// Its unique indexes that the core cannot describe.
+    pub(super) odd_uniques: Vec<OddUnique>,
     /// For each foreign key of the table, whether changing the row it points at changes the row that points.
     pub(super) cascades_on_update: Vec<bool>,
+    /// For each foreign key of the table, what happens when the row it points at is deleted.
+    pub(super) on_delete: Vec<OnDelete>,
     /// The declaration holds an `ON CONFLICT` of its own, which must be overruled: it may replace rows.
     pub(super) has_conflict_clause: bool,
     pub(super) is_strict: bool,
+}
+
+/// What a foreign key does when the row that it points at is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnDelete {
+    /// It is broken, which is looked at when the transaction ends.
+    Nothing,
+    /// It refuses the deletion at once.
+    Refuse,
+    /// The row that points gets another value.
+    Change,
+    /// The row that points is deleted too.
+    Delete,
+}
+
+/// A unique index that is partial, or over expressions: as its declaration says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OddUnique {
+    pub(super) name: String,
+    /// Expressions over the table's columns, each with its collation.
+    pub(super) terms: Vec<(String, String)>,
+    /// Which rows it is over.
+    pub(super) condition: Option<String>,
 }
 
 impl Catalogue {

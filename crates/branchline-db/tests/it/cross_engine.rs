@@ -6,9 +6,11 @@ use branchline_core::ports::Database;
 use branchline_core::schema::LogicalType as T;
 use branchline_core::value::Value;
 use branchline_testkit::database::backup::shared_specs;
+use branchline_testkit::database::capturing::keys::{KEYS, with_each_key};
+use branchline_testkit::database::capturing::{TestServer, assert_quiet, send};
 use branchline_testkit::database::restoring::{SHOP_ROWS, wide_columns, wide_rows};
 use branchline_testkit::database::{
-    Fixture, Shape, TestBackup, TestDatabase, assert_refused, hashes_of, worked,
+    Engine, Fixture, Shape, TestBackup, TestDatabase, assert_refused, hashes_of, worked,
 };
 
 use crate::conformance::{postgres_databases, sqlite_files};
@@ -65,6 +67,55 @@ async fn values_at_their_edges_go_to_sqlite_and_back() {
     assert_eq!(hashes_of(&*last.database()).await, hashes_of(&*first.database()).await);
     let exact = "SELECT exact::text || ' ' || fraction::text || ' ' || coalesce(day::text, '') FROM wide WHERE id = 1";
     assert_eq!(last.query(exact).await, first.query(exact).await);
+}
+
+/// Two servers of different engines with these tables; the rows are those of the first, and came to the second.
+async fn attached(shape: Shape, rows: &str) -> (TestServer, TestServer) {
+    let mut first = TestServer::attached(&postgres_databases(), shape, rows, "STORE-001").await;
+    let mut second = TestServer::attached(&sqlite_files(), shape, "", "HQ").await;
+    send(&mut first, &mut second).await;
+    send(&mut second, &mut first).await;
+    (first, second)
+}
+
+/// Both ledgers write a key in their own way; the row that it names is the same.
+#[tokio::test]
+async fn changes_by_keys_of_every_kind_go_to_sqlite_and_back() {
+    let of = |engine, statement, n| with_each_key(engine, statement, n);
+    let insert = "INSERT INTO {table} ({columns}, v) VALUES ({key}, 1)";
+    let update = "UPDATE {table} SET v = v + 1 WHERE ({columns}) = ({key})";
+    let delete = "DELETE FROM {table} WHERE ({columns}) = ({key})";
+    let rows = of(Engine::Postgres, insert, 0) + &of(Engine::Postgres, insert, 1);
+    let (mut first, mut second) = attached(Shape::Keys, &rows).await;
+    first.write(&(of(Engine::Postgres, update, 0) + &of(Engine::Postgres, insert, 2))).await;
+    send(&mut first, &mut second).await;
+    second.write(&(of(Engine::Sqlite, update, 0) + &of(Engine::Sqlite, delete, 1))).await;
+    second.write(&(of(Engine::Sqlite, delete, 2) + &of(Engine::Sqlite, insert, 3))).await;
+    let (back, report) = send(&mut second, &mut first).await;
+    for (table, _, _) in KEYS {
+        let merged = back.merged(&report, table);
+        assert_eq!((merged.inserted, merged.updated, merged.deleted), (1, 1, 2), "{table}");
+        assert_eq!(first.query(&format!("SELECT v FROM {table} ORDER BY v")).await, ["1", "3"], "{table}");
+    }
+    assert_equal(&*first.shop, &*second.shop, KEYS.len()).await;
+    assert_quiet(&mut first, &mut second).await;
+}
+
+#[tokio::test]
+async fn changed_values_at_their_edges_go_to_sqlite_and_back() {
+    let (mut first, mut second) = attached(Shape::Wide, "").await;
+    let rows = wide_rows();
+    let rows: Vec<&[Value<'_>]> = rows.iter().map(Vec::as_slice).collect();
+    worked(TestBackup::of_rows("wide", &["id"], &wide_columns(), &rows).at(9).apply(first.database()).await);
+    let (there, _) = send(&mut first, &mut second).await;
+    assert_eq!(there.count("wide"), (5, 0));
+    assert_equal(&*first.shop, &*second.shop, 1).await;
+    assert_quiet(&mut first, &mut second).await;
+    second.write("UPDATE wide SET small = 3; UPDATE wide SET id = 77 WHERE id = 1").await;
+    let (back, _) = send(&mut second, &mut first).await;
+    assert_eq!(back.count("wide"), (5, 1));
+    assert_equal(&*first.shop, &*second.shop, 1).await;
+    assert_quiet(&mut first, &mut second).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! The cluster is the one that `cargo xtask test` starts; each test makes databases of its own in it.
 
 mod bulk;
+mod capturing;
 mod connection;
 mod database;
 mod interference;

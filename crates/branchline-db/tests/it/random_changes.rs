@@ -9,23 +9,26 @@
 //! way is up to the machine. The seed of a failure is in what it prints; `BRANCHLINE_SEED=7` runs one alone.
 
 mod statements;
+mod traffic;
 
+use branchline_core::code::{Code, Explain};
 use branchline_core::pack::PackRequest;
-use branchline_testkit::database::capturing::{TestServer, assert_quiet, deliver, send, settle};
-use branchline_testkit::database::{Engine, Fixture, Shape, TestSession, worked};
+use branchline_core::ports::Changes;
+use branchline_testkit::database::capturing::{TestServer, assert_quiet, assert_same, deliver, send, settle};
+use branchline_testkit::database::{Fixture, Shape, worked};
 use futures_util::future::join_all;
-use tokio::sync::watch;
 
 use crate::conformance::{postgres_databases, sqlite_files};
 use crate::cross_engine::assert_equal;
 use statements::{BASE, Dice, prices, statement};
+use traffic::{Traffic, WRITERS, Writer};
 
+/// How many seeds each engine gets.
 const SEEDS: u64 = 20;
-const WRITERS: u64 = 4;
-/// How many changes each of them commits.
-const CHANGES: u64 = 125;
 /// At most this many changes are between two backups.
-const CUT_AFTER_MAX: u64 = 80;
+const CUT_AFTER_MAX: u64 = 40;
+/// How often a position is asked for: one that meets with tables that are being emptied is not to be had.
+const POSITION_TRIES: usize = 20;
 
 /// The seeds to run: those that are asked for, or the first ones.
 fn seeds(count: u64) -> Vec<u64> {
@@ -41,81 +44,6 @@ fn say(seed: u64) {
     println!("seed {seed}");
 }
 
-/// What a session writes.
-type Write = fn(&mut Dice, Engine) -> String;
-
-/// A session of the shop's, and what it throws its dice for.
-struct Writer {
-    session: Box<dyn TestSession>,
-    engine: Engine,
-    dice: Dice,
-    what: Write,
-}
-
-impl Writer {
-    async fn at(server: &TestServer, dice: Dice, what: Write) -> Self {
-        let (mut session, engine) = (server.shop.session().await, server.engine());
-        if engine == Engine::Postgres {
-            // Whoever empties a table waits for the backup that reads it, and everybody else behind.
-            session.run("SET lock_timeout = '100ms'").await.expect("a session's own setting");
-        }
-        Self { session, engine, dice, what }
-    }
-
-    /// Commits changes until it has made its share, and counts them.
-    async fn write(mut self, committed: &watch::Sender<u64>) {
-        let (mut left, mut in_vain) = (CHANGES, 0);
-        while left > 0 {
-            let length = (1 + self.dice.below(6)).min(left);
-            match self.transact(length).await {
-                Ok(()) => {
-                    (left, in_vain) = (left - length, 0);
-                    committed.send_modify(|changes| *changes += length);
-                }
-                Err(message) => {
-                    in_vain += 1;
-                    assert!(in_vain < 100, "nothing can be written any more: {message}");
-                }
-            }
-        }
-    }
-
-    /// One transaction of so many statements. What the database said, or that it was to be taken back, where it was.
-    async fn transact(&mut self, length: u64) -> Result<(), String> {
-        let begin = match self.engine {
-            Engine::Sqlite => "BEGIN IMMEDIATE",
-            Engine::Postgres if self.dice.one_in(5) => "BEGIN ISOLATION LEVEL REPEATABLE READ",
-            Engine::Postgres => "BEGIN",
-        };
-        self.session.run(begin).await?;
-        let done = self.statements(length).await;
-        if done.is_err() {
-            // Where the commit itself failed there may be nothing left to take back.
-            let _ended = self.session.run("ROLLBACK").await;
-        }
-        done
-    }
-
-    async fn statements(&mut self, length: u64) -> Result<(), String> {
-        for _ in 0..length {
-            let statement = (self.what)(&mut self.dice, self.engine);
-            self.session.run(&statement).await?;
-        }
-        if self.dice.one_in(8) {
-            return Err("to be taken back".to_owned());
-        }
-        self.session.run("COMMIT").await
-    }
-}
-
-/// Waits until so many changes more were committed; whether more are to come.
-async fn wait_for(committed: &mut watch::Receiver<u64>, more: u64) -> bool {
-    let all = WRITERS * CHANGES;
-    let goal = (*committed.borrow() + more).min(all);
-    let reached = committed.wait_for(|changes| *changes >= goal).await;
-    reached.is_ok_and(|changes| *changes < all)
-}
-
 /// What the first of a chain of servers has goes to the second, and on. Nobody else writes, so no row of it may be
 /// held, and none in conflict.
 async fn pass_on(chain: &mut [TestServer]) {
@@ -127,13 +55,25 @@ async fn pass_on(chain: &mut [TestServer]) {
     }
 }
 
+/// Takes a position, when it is to be had.
+async fn position(server: &TestServer) -> Box<dyn Changes> {
+    for _ in 1..POSITION_TRIES {
+        match server.capture().pack(PackRequest::default()).await {
+            Err(error) if error.code() == Code::DATABASE_BUSY => {}
+            other => return worked(other),
+        }
+    }
+    worked(server.capture().pack(PackRequest::default()).await)
+}
+
 /// Cuts backups while others write: some are lost, some are read only after more was written.
-async fn cut(chain: &mut [TestServer], mut dice: Dice, mut committed: watch::Receiver<u64>) {
-    while wait_for(&mut committed, 1 + dice.below(CUT_AFTER_MAX)).await {
+async fn cut(chain: &mut [TestServer], mut dice: Dice, traffic: &Traffic) {
+    while traffic.more(1 + dice.below(CUT_AFTER_MAX)).await {
         let target = chain[1].id.clone();
-        let changes = worked(chain[0].capture().pack(PackRequest::default()).await);
+        let changes = position(&chain[0]).await;
+        traffic.go_on();
         if dice.one_in(3) {
-            wait_for(&mut committed, 1 + dice.below(20)).await;
+            traffic.more(1 + dice.below(20)).await;
         }
         let backup = chain[0].read_for(&target, changes, false).await;
         if dice.one_in(6) {
@@ -155,13 +95,13 @@ async fn server(fixture: &dyn Fixture, rows: &str, id: &str) -> TestServer {
 /// Everybody writes at the first of a chain, and backups run down it. Afterwards the first two are equal, the last
 /// backup left nothing, and nothing comes back.
 async fn run(seed: u64, chain: &mut [TestServer]) {
-    let (count, committed) = watch::channel(0);
+    let traffic = Traffic::new();
     let mut writers = Vec::new();
     for thrower in 1..=WRITERS {
         writers.push(Writer::at(&chain[0], Dice::new(seed, thrower), statement).await);
     }
-    let writing = join_all(writers.into_iter().map(|writer| writer.write(&count)));
-    tokio::join!(writing, cut(chain, Dice::new(seed, 0), committed));
+    let writing = join_all(writers.into_iter().map(|writer| writer.write(&traffic)));
+    tokio::join!(writing, cut(chain, Dice::new(seed, 0), &traffic));
     pass_on(chain).await;
     for place in 1..chain.len() {
         let (before, after) = chain.split_at_mut(place);
@@ -175,7 +115,7 @@ async fn one_way(fixture: &dyn Fixture) {
         say(seed);
         let mut chain = [server(fixture, BASE, "STORE-001").await, server(fixture, "", "HQ").await];
         run(seed, &mut chain).await;
-        assert_eq!(chain[1].hashes().await, chain[0].hashes().await, "seed {seed}");
+        assert_same(&chain[0], &chain[1]).await;
     }
 }
 
@@ -203,7 +143,7 @@ async fn over_the_other_engine(outer: &dyn Fixture, inner: &dyn Fixture) {
         run(seed, &mut chain).await;
         assert_equal(&*chain[0].shop, &*chain[1].shop, 6).await;
         assert_equal(&*chain[1].shop, &*chain[2].shop, 6).await;
-        assert_eq!(chain[2].hashes().await, chain[0].hashes().await, "seed {seed}");
+        assert_same(&chain[0], &chain[2]).await;
     }
 }
 
@@ -218,10 +158,13 @@ async fn changes_go_from_sqlite_over_postgres_to_sqlite() {
 }
 
 /// Exchanges backups in either direction while both sides write, some of them crossing on their way, some lost.
-async fn exchange(pair: &mut [TestServer; 2], mut dice: Dice, mut committed: watch::Receiver<u64>) {
+async fn exchange(pair: &mut [TestServer; 2], mut dice: Dice, traffic: &Traffic) {
     let [one, other] = pair;
-    while wait_for(&mut committed, 1 + dice.below(CUT_AFTER_MAX)).await {
-        let (there, back) = (one.pack_for(&other.id).await, other.pack_for(&one.id).await);
+    while traffic.more(1 + dice.below(CUT_AFTER_MAX)).await {
+        let (there, back) = (position(one).await, position(other).await);
+        traffic.go_on();
+        let there = one.read_for(&other.id, there, false).await;
+        let back = other.read_for(&one.id, back, false).await;
         if !dice.one_in(4) {
             deliver(one, other, &there).await;
         }
@@ -239,14 +182,14 @@ async fn both_ways(one: &dyn Fixture, other: &dyn Fixture) {
     for seed in seeds(4) {
         say(seed);
         let mut pair = [server(one, BASE, "STORE-001").await, server(other, "", "HQ").await];
-        let (count, committed) = watch::channel(0);
+        let traffic = Traffic::new();
         let mut writers = Vec::new();
         for thrower in 1..=WRITERS {
             let place = usize::from(thrower % 2 == 0);
             writers.push(Writer::at(&pair[place], Dice::new(seed, thrower), |dice, _| prices(dice)).await);
         }
-        let writing = join_all(writers.into_iter().map(|writer| writer.write(&count)));
-        tokio::join!(writing, exchange(&mut pair, Dice::new(seed, 0), committed));
+        let writing = join_all(writers.into_iter().map(|writer| writer.write(&traffic)));
+        tokio::join!(writing, exchange(&mut pair, Dice::new(seed, 0), &traffic));
         let [one, other] = &mut pair;
         if one.engine() == other.engine() {
             settle(one, other).await;

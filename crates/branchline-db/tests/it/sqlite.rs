@@ -1,6 +1,10 @@
-//! What only SQLite does: storage classes, conflict clauses, triggers, old journals, files that are none.
+//! What only SQLite does: storage classes, conflict clauses, triggers, old journals, files that are none; what of it
+//! capture has to see.
 
+mod capturing;
 mod files;
+mod holding;
+mod mending;
 mod rules;
 mod spelling;
 mod values;

@@ -8,10 +8,13 @@
 //! |---|---|
 //! | `attaching` | capture as it is installed, looked at, mended, and taken out |
 //! | `noting` | what counts as a change, and in what it travels |
+//! | `keys` | keys of every kind |
 //! | `packing` | positions: what one pack brings, to whom, and who waits |
-//! | `deciding` | old rows, conflicts, tombstones, two bases |
+//! | `deciding` | old rows, conflicts, two bases |
+//! | `forgetting` | tombstones, and full backups once they are gone |
 //! | `echoing` | what an apply leaves behind to be sent |
 //! | `holding` | rows that cannot go in |
+//! | `meeting` | an apply that meets the shop at work on the same rows |
 //! | `living` | new lives, and servers whose changes nobody captures |
 //!
 //! [`Capture`]: branchline_core::ports::Capture
@@ -22,14 +25,17 @@ pub mod attaching;
 mod carried;
 pub mod deciding;
 pub mod echoing;
+pub mod forgetting;
 pub mod holding;
+pub mod keys;
 pub mod living;
+pub mod meeting;
 pub mod noting;
 pub mod packing;
 mod server;
 
 pub use carried::{CarriedBackup, CarriedRow};
-pub use server::{TestServer, assert_quiet, deliver, pair, send, settle};
+pub use server::{TestServer, answer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`](crate::database::Fixture).
 #[macro_export]
@@ -67,8 +73,12 @@ macro_rules! capture_suite {
             cascaded_deletes_travel
             cascaded_updates_travel
             changes_under_odd_names_travel
+            names_that_a_trigger_uses_are_only_names
             cycles_and_self_references_travel
             computed_columns_and_swapped_values_travel
+        );
+        $crate::capture_suite!(@module $fixture; keys;
+            keys_of_every_kind_travel
         );
         $crate::capture_suite!(@module $fixture; packing;
             a_late_commit_goes_with_the_next_pack
@@ -89,15 +99,20 @@ macro_rules! capture_suite {
             a_later_update_wins_over_a_delete
             a_later_delete_wins_over_an_update
             of_two_inserts_the_newest_wins
-            two_deletes_agree
+            two_equal_changes_are_no_conflict
             a_change_on_top_of_another_is_no_conflict
             a_row_that_was_known_before_is_old
+            rows_that_both_had_before_converge
+            a_change_outranks_the_base
+        );
+        $crate::capture_suite!(@module $fixture; forgetting;
             an_old_backup_resurrects_nothing
             a_deletion_that_comes_before_its_row_stops_it
             tombstones_go_by_amendment_alone
             a_peer_behind_the_horizon_gets_everything
-            rows_that_both_had_before_converge
-            a_change_outranks_the_base
+            absence_from_a_filtered_table_says_nothing
+            a_removal_that_a_child_prevents_counts_as_new
+            a_row_that_a_forgotten_deletion_may_be_about_counts_as_new
         );
         $crate::capture_suite!(@module $fixture; echoing;
             an_empty_target_adopts_the_base
@@ -111,14 +126,21 @@ macro_rules! capture_suite {
         );
         $crate::capture_suite!(@module $fixture; holding;
             a_row_without_its_parent_is_held_until_it_comes
+            what_is_held_is_passed_on_once_it_went_in
             what_hangs_on_a_held_row_is_held
             a_newer_version_replaces_a_held_one
+            a_held_row_that_a_full_backup_lacks_was_deleted
             a_row_whose_parent_was_deleted_here_is_held
             a_unique_clash_is_held
             a_deletion_that_a_child_prevents_is_held
             a_deletion_that_would_take_unknown_rows_along_is_held
             a_row_with_a_column_that_is_missing_here_is_held
             rejecting_leaves_nothing
+        );
+        $crate::capture_suite!(@module $fixture; meeting;
+            a_change_that_is_made_while_rows_are_staged_is_seen
+            a_change_that_waits_for_an_apply_is_made_on_top_of_it
+            a_writer_is_never_the_victim_of_an_apply
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

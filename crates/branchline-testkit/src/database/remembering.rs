@@ -18,7 +18,7 @@ fn record(sequence: u8) -> AppliedRecord {
         epoch: Epoch::new(1),
         sequence: Sequence::new(sequence.into()),
         checksum: Digest::of(&[sequence]),
-        metadata: None,
+        metadata: Some(Digest::of(&[sequence, sequence])),
         receipt: format!("receipt {sequence}").into_bytes(),
     }
 }

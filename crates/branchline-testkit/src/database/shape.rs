@@ -34,6 +34,8 @@ pub enum Shape {
     Keyless,
     /// Names that try to be SQL.
     Names,
+    /// A table for each kind of key that both engines hold, each with one column `v` besides.
+    Keys,
     /// Keys of several kinds under much traffic: regions keep their members, whose keys and sponsors change; baskets
     /// with their lines follow their members and go with them; shelves hang on each other; prices hang on nothing.
     Market,
@@ -55,6 +57,8 @@ impl Shape {
             (Self::Wide, Engine::Sqlite) => WIDE_SQLITE,
             (Self::Keyless, _) => "CREATE TABLE log (line TEXT);",
             (Self::Names, _) => NAMES,
+            (Self::Keys, Engine::Postgres) => KEYS_POSTGRES,
+            (Self::Keys, Engine::Sqlite) => KEYS_SQLITE,
             (Self::Market, Engine::Postgres) => MARKET_POSTGRES,
             (Self::Market, Engine::Sqlite) => MARKET_SQLITE,
         }
@@ -173,4 +177,30 @@ CREATE TABLE shelves (
     id BIGINT PRIMARY KEY, label TEXT NOT NULL, above BIGINT REFERENCES shelves (id) ON DELETE CASCADE ON UPDATE CASCADE
 );
 CREATE TABLE prices (item TEXT, kind INTEGER, amount DECIMAL TEXT, valid BOOLEAN, PRIMARY KEY (kind, item));
+";
+
+const KEYS_POSTGRES: &str = "
+CREATE TABLE by_text (k TEXT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_texts (a TEXT, b TEXT, v BIGINT, PRIMARY KEY (b, a));
+CREATE TABLE by_number (k BIGINT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_decimal (k NUMERIC PRIMARY KEY, v BIGINT);
+CREATE TABLE by_fraction (k DOUBLE PRECISION PRIMARY KEY, v BIGINT);
+CREATE TABLE by_uuid (k UUID PRIMARY KEY, v BIGINT);
+CREATE TABLE by_bytes (k BYTEA PRIMARY KEY, v BIGINT);
+CREATE TABLE by_moment (day DATE, k TIMESTAMP, v BIGINT, PRIMARY KEY (day, k));
+CREATE TABLE by_instant (k TIMESTAMPTZ PRIMARY KEY, v BIGINT);
+CREATE TABLE by_truth (k BOOLEAN, small SMALLINT, v BIGINT, PRIMARY KEY (k, small));
+";
+
+const KEYS_SQLITE: &str = "
+CREATE TABLE by_text (k TEXT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_texts (a TEXT, b TEXT, v BIGINT, PRIMARY KEY (b, a));
+CREATE TABLE by_number (k BIGINT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_decimal (k DECIMAL TEXT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_fraction (k DOUBLE PRECISION PRIMARY KEY, v BIGINT);
+CREATE TABLE by_uuid (k UUID TEXT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_bytes (k BLOB PRIMARY KEY, v BIGINT);
+CREATE TABLE by_moment (day DATE TEXT, k TIMESTAMP TEXT, v BIGINT, PRIMARY KEY (day, k));
+CREATE TABLE by_instant (k TIMESTAMPTZ_TEXT PRIMARY KEY, v BIGINT);
+CREATE TABLE by_truth (k BOOLEAN, small SMALLINT, v BIGINT, PRIMARY KEY (k, small));
 ";

@@ -19,7 +19,7 @@ fn knowledge() -> Knowledge {
 
 /// A position, with the values that are hardest to keep.
 pub(super) fn packed() -> Packed {
-    Packed { epoch: Epoch::new(3), covers: knowledge(), gives_all: true, full: true }
+    Packed { epoch: Epoch::new(3), covers: knowledge(), seen: knowledge(), full: true }
 }
 
 /// And a stranger's is not kept.
@@ -30,11 +30,12 @@ pub async fn how_far_a_peer_is_reads_back_whole_and_goes_with_it(store: SharedSt
     let chain =
         ChainEnd { epoch: Epoch::new(1), sequence: Sequence::new(4), metadata: Digest::of(b"metadata") };
     let full = Acknowledged {
-        life: Some(Epoch::new(9)),
+        met: Some((Epoch::new(9), Epoch::new(0))),
         knowledge: knowledge(),
-        relays: true,
+        lent: knowledge(),
+        owed: knowledge(),
+        sealed: Sequence::new(5),
         chain: Some(chain),
-        give_all: true,
         past_budget: true,
         ..nothing("B")
     };
@@ -55,6 +56,7 @@ pub async fn what_is_remembered_of_the_database_is_replaced(store: SharedStore) 
         epoch: Epoch::new(1),
         generation: Generation::new(12),
         clock: ChangeTime::from_micros(1_764_286_854_123_456),
+        packed_at: ChangeTime::from_micros(1_764_286_854_123_455),
     };
     let later = Remembered { database: None, epoch: Epoch::new(2), ..first.clone() };
     for remembered in [first, later] {

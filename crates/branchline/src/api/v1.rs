@@ -6,8 +6,10 @@ mod answer;
 mod capture;
 mod command;
 mod control;
+mod days;
 mod problem;
 mod progress;
+mod schedule;
 
 pub use answer::{
     Answer, BackupAnswer, BackupsAnswer, ChangedAnswer, ColumnAnswer, CompareAnswer, DemoAnswer,
@@ -18,5 +20,7 @@ pub use answer::{
 pub use capture::{AcknowledgedAnswer, AttachAnswer, CaptureAnswer, HeldAnswer, HeldRowAnswer};
 pub use command::{Command, SyncCommand};
 pub use control::{ControlMessage, ControlMessageError};
+pub use days::{ClosedDay, DaySumAnswer, DayTableAnswer, DaysAnswer};
 pub use problem::Problem;
 pub use progress::Progress;
+pub use schedule::{RunTime, ScheduleAnswer, ScheduleEntryAnswer, ScheduleRunAnswer};

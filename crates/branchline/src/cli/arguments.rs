@@ -11,8 +11,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use super::done::Failure;
 use super::output::Output;
 use super::{
-    attach, backups, compare, completions, config, demo, explain, held, init, invite, join, peers, serve,
-    sync, tables,
+    attach, backups, compare, completions, config, days, demo, explain, held, init, invite, join, peers,
+    schedule, serve, sync, tables,
 };
 use crate::api::v1::Problem;
 
@@ -78,6 +78,8 @@ pub(crate) enum Verb {
     Attach(attach::Arguments),
     /// Capture no more, and leave the database as it was found
     Detach,
+    /// Which business days are complete, and what is missing from the others
+    Days(days::Arguments),
     /// Rows that came in and could not go in yet
     #[command(subcommand)]
     Held(held::Verb),
@@ -90,6 +92,9 @@ pub(crate) enum Verb {
     Backups(backups::Verb),
     /// Prove that this database and a peer's are equal
     Compare(compare::Arguments),
+    /// What is done by itself, and when
+    #[command(subcommand)]
+    Schedule(schedule::Verb),
     /// The settings
     #[command(subcommand)]
     Config(config::Verb),
@@ -114,11 +119,13 @@ impl Verb {
             Self::Tables(_) => "branchline.tables/1",
             Self::Attach(_) => "branchline.attach/1",
             Self::Detach => "branchline.detach/1",
+            Self::Days(_) => "branchline.days/1",
             Self::Held(verb) => verb.schema(),
             Self::Sync(_) => "branchline.sync/1",
             Self::Status => "branchline.status/1",
             Self::Backups(verb) => verb.schema(),
             Self::Compare(_) => "branchline.compare/1",
+            Self::Schedule(verb) => verb.schema(),
             Self::Config(verb) => verb.schema(),
             Self::Demo(_) => "branchline.demo/1",
             Self::Explain(_) => "branchline.explain/1",

@@ -39,6 +39,10 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
         let verdict = if pair.equal { "equal" } else { "DIFFERENT" };
         said.push_str(&format!("{} and {}: {verdict}, {} rows\n", pair.a, pair.b, text::number(pair.rows)));
     }
+    for day in &answer.days {
+        let verdict = if day.complete { "day complete" } else { "day NOT complete" };
+        said.push_str(&format!("{} {}: {verdict}\n", day.store, day.date));
+    }
     // Always in seconds: `cargo xtask windows` compares this line between systems.
     let time = format!("{}.{} s", answer.millis / 1_000, answer.millis % 1_000 / 100);
     said.push_str(&match answer.equal {

@@ -20,9 +20,12 @@ pub(crate) struct Arguments {
     /// All active peers
     #[arg(long, conflicts_with = "peers")]
     all: bool,
-    /// full or incremental [default: incremental where it can be]
-    #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "incremental"])]
+    /// full, incremental or daily_transactions [default: incremental where it can be]
+    #[arg(long = "type", value_name = "TYPE", value_parser = ["full", "incremental", "daily_transactions"])]
     backup_type: Option<String>,
+    /// The business day that daily_transactions closes [default: today]
+    #[arg(long, value_name = "DATE", requires = "backup_type")]
+    day: Option<String>,
     /// Say what would be sent and what the peers would make of it, but send nothing
     #[arg(long)]
     dry_run: bool,
@@ -35,8 +38,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
-    let Arguments { peers, backup_type, dry_run, mirror, fresh, .. } = arguments;
-    let command = SyncCommand { peers, backup_type, dry_run, mirror, fresh };
+    let Arguments { peers, backup_type, day, dry_run, mirror, fresh, .. } = arguments;
+    let command = SyncCommand { peers, backup_type, day, dry_run, mirror, fresh };
     if mirror && !dry_run {
         confirm_mirror(&command, session).await?;
     }

@@ -22,6 +22,7 @@ pub(super) struct RunningServer {
     pub(super) id: String,
     pub(super) key_id: String,
     pub(super) shown_url: String,
+    pub(super) url: DatabaseUrl,
     node: Arc<Node>,
     serving: Mutex<Option<JoinHandle<()>>>,
     _lock: HomeLock,
@@ -33,6 +34,7 @@ impl RunningServer {
         id: &str,
         name: &str,
         url: DatabaseUrl,
+        further_settings: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, Problem> {
         let home = folder.join(id);
@@ -51,6 +53,7 @@ impl RunningServer {
             advertise: &advertise,
         };
         let made = initialise(&new).await?;
+        add_settings(&config_file, further_settings)?;
         let sources =
             Sources { home: &home, config_file: &config_file, environment: Vec::new(), flags: Vec::new() };
         let settings = load(&sources).map_err(|faults| {
@@ -65,6 +68,7 @@ impl RunningServer {
             id: id.to_owned(),
             key_id: made.key_id,
             shown_url: url.shown(),
+            url,
             node,
             serving: Mutex::new(Some(serving)),
             _lock: lock,
@@ -93,6 +97,15 @@ impl RunningServer {
             tracing::error!(server = %self.id, %error, "a server of the demo ended before its time");
         }
     }
+}
+
+/// Adds settings to those that `init` wrote. The demo's days are those of UTC, wherever it is shown.
+fn add_settings(file: &Path, text: &str) -> Result<(), Problem> {
+    let written = std::fs::read_to_string(file).and_then(|settings| {
+        let settings = settings.replace("# time_zone = \"Europe/Vienna\"", "time_zone = \"UTC\"");
+        std::fs::write(file, settings + text)
+    });
+    written.map_err(|error| Problem::new(Code::FILE_UNREADABLE, format!("{}: {error}", file.display())))
 }
 
 /// A port of the loopback interface that was free a moment ago. It stands in the settings, so that a demo that is kept

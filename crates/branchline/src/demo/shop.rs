@@ -18,6 +18,27 @@ const PRODUCTS: usize = 40;
 const ORDERS: usize = 120;
 /// Customers of a store.
 const CUSTOMERS: usize = 25;
+/// Orders of a store on the day of trade.
+const ORDERS_OF_THE_DAY: usize = 40;
+
+/// The day on which what is there at first was sold.
+const FIRST_DAY: &str = "2025-12-06";
+/// The day of trade.
+pub(super) const DAY_OF_TRADE: &str = "2025-12-07";
+/// What the close of a day counts, as it stands in the settings of each server.
+pub(super) const DAY_SETTINGS: &str = r#"
+[[day]]
+table = "orders"
+date = "created_at"
+money = ["total"]
+only = ["shop_id={shop}"]
+
+[[day]]
+table = "payments"
+date = "paid_at"
+money = ["amount"]
+only = ["shop_id={shop}"]
+"#;
 
 const SCHEMA: &str = r#"
 CREATE TABLE shops (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, manager_id TEXT,
@@ -36,7 +57,8 @@ CREATE TABLE order_items (order_id TEXT NOT NULL REFERENCES orders (id), line IN
   product_id TEXT NOT NULL REFERENCES products (id), quantity INTEGER NOT NULL, unit_price {decimal} NOT NULL,
   PRIMARY KEY (order_id, line));
 CREATE TABLE payments (id TEXT PRIMARY KEY, order_id TEXT NOT NULL REFERENCES orders (id), method TEXT NOT NULL,
-  amount {decimal} NOT NULL, reference TEXT, paid_at {timestamp} NOT NULL);
+  amount {decimal} NOT NULL, reference TEXT, paid_at {timestamp} NOT NULL,
+  shop_id TEXT NOT NULL REFERENCES shops (id));
 "#;
 
 /// The shop of one server; number 0 is the head office, which sells nothing.
@@ -90,12 +112,56 @@ impl Shop {
         }
     }
 
+    /// A day in the shop: sales, corrections, and an order that is taken back. Both stores set one price, so that there is
+    /// a conflict to decide.
+    pub(super) async fn trade(
+        self,
+        url: &DatabaseUrl,
+        postgres: Option<&PrivatePostgres>,
+    ) -> Result<(), Problem> {
+        let script = self.day_of_trade();
+        match postgres {
+            Some(postgres) => {
+                postgres.execute(url.expose_url(), &format!("BEGIN;{}COMMIT;", script.text)).await
+            }
+            None => {
+                let failed = |error: rusqlite::Error| Problem::new(Code::DATABASE_FAILED, error.to_string());
+                let path = url.expose_url().trim_start_matches("sqlite:");
+                let connection = rusqlite::Connection::open(path).map_err(failed)?;
+                let pragmas = "PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000;";
+                connection.execute_batch(pragmas).map_err(failed)?;
+                connection.execute_batch(&format!("BEGIN IMMEDIATE;{}COMMIT;", script.text)).map_err(failed)
+            }
+        }
+    }
+
+    fn day_of_trade(self) -> Script {
+        let mut script = Script::default();
+        let store = self.store;
+        (ORDERS..ORDERS + ORDERS_OF_THE_DAY).for_each(|order| self.order(&mut script, order, DAY_OF_TRADE));
+        let taken_back = format!("ord-{store}-0005");
+        for statement in [
+            format!(
+                "UPDATE customers SET balance = '{store}5.50', notes = 'paid' WHERE id = 'cust-{store}-3'"
+            ),
+            format!("UPDATE employees SET active = false WHERE id = 'emp-{store}-2'"),
+            format!("UPDATE products SET price = '{store}.99' WHERE id = 'prod-00{store}'"),
+            format!("UPDATE products SET price = '{store}9.90' WHERE id = 'prod-005'"),
+            format!("DELETE FROM payments WHERE order_id = '{taken_back}'"),
+            format!("DELETE FROM order_items WHERE order_id = '{taken_back}'"),
+            format!("DELETE FROM orders WHERE id = '{taken_back}'"),
+        ] {
+            let _ = writeln!(script.text, "{statement};");
+        }
+        script
+    }
+
     fn data(self) -> (String, u64) {
         let mut script = Script::default();
         catalogue(&mut script);
         if self.store > 0 {
             self.people(&mut script);
-            (0..ORDERS).for_each(|order| self.order(&mut script, order));
+            (0..ORDERS).for_each(|order| self.order(&mut script, order, FIRST_DAY));
         }
         (script.text, script.rows)
     }
@@ -131,7 +197,7 @@ impl Shop {
         }
     }
 
-    fn order(self, script: &mut Script, order: usize) {
+    fn order(self, script: &mut Script, order: usize, day: &str) {
         let store = self.store;
         let lines = 1 + order % 3;
         let line = |line: usize| {
@@ -139,7 +205,7 @@ impl Shop {
             (product, 1 + (order + line) % 4, price_cents(product))
         };
         let total: usize = (0..lines).map(line).map(|(_, quantity, cents)| quantity * cents).sum();
-        let at = format!("2025-12-06T{:02}:{:02}:{:02}Z", 7 + order / 12, order % 12 * 5, order % 60);
+        let at = format!("{day}T{:02}:{:02}:{:02}Z", 7 + order % ORDERS / 12, order % 12 * 5, order % 60);
         let customer = if order.is_multiple_of(3) {
             format!("'cust-{store}-{}'", order % CUSTOMERS)
         } else {
@@ -166,7 +232,7 @@ impl Shop {
         script.insert(
             "payments",
             &format!(
-                "'pay-{store}-{order:04}','ord-{store}-{order:04}','{method}','{}',{reference},'{at}'",
+                "'pay-{store}-{order:04}','ord-{store}-{order:04}','{method}','{}',{reference},'{at}','shop-{store}'",
                 money(total)
             ),
         );

@@ -15,7 +15,7 @@ use branchline_core::schema::{Exclusion, TableName};
 use branchline_core::standing::{Acknowledged, Standing};
 use branchline_core::version::ChangeTime;
 
-use super::clock::now;
+use super::clock::wall_clock;
 use super::{Node, describe};
 use crate::api::v1::{AttachAnswer, ChangedAnswer, HeldAnswer, Problem};
 
@@ -55,7 +55,9 @@ impl Node {
         };
         let report = database.capture().attach(request).await?;
         if new_life {
-            self.change_all_acknowledged(Acknowledged::begin_anew).await?;
+            for peer in self.memory.peers().await? {
+                self.drop_packed(&peer.id).await?;
+            }
         }
         let captured = database.capture().look().await?.ok_or(DatabaseError::NotAttached)?;
         self.remember(&database.ledger().await?, &captured).await?;
@@ -78,6 +80,7 @@ impl Node {
             epoch: captured.own.epoch,
             generation: captured.generation,
             clock: captured.clock,
+            packed_at: wall_clock(),
         };
         self.memory.commit(vec![StateWrite::PutRemembered(remembered)]).await?;
         self.change_all_acknowledged(|peer| *peer = Acknowledged::nothing(peer.peer.clone())).await?;
@@ -102,6 +105,7 @@ impl Node {
     pub(super) async fn take_position(
         &self,
         heard: impl Iterator<Item = Heard<'_>> + Send,
+        request: PackRequest,
     ) -> Result<Option<Box<dyn Changes>>, Problem> {
         let database = self.database().await?;
         let remembered = self.memory.remembered().await?;
@@ -115,7 +119,7 @@ impl Node {
         for Heard { peer, standing, last_applied } in heard {
             check_peer(&own, ledger.generation, peer, standing, last_applied)?;
         }
-        let changes = database.capture().pack(PackRequest::default()).await?;
+        let changes = database.capture().pack(request).await?;
         if changes.position().own.server != self.settings.server {
             return Err(DatabaseError::Attached { server: changes.position().own.server.clone() }.into());
         }
@@ -143,15 +147,16 @@ impl Node {
         epoch: Epoch,
     ) -> Result<(), Problem> {
         let sent = remembered.filter(|remembered| remembered.epoch == captured.own.epoch);
-        let sent = sent.map(|remembered| remembered.generation);
         // The state may be as old as the database; then the peers know better.
         let known = self.known_of_us().await?.into_iter();
         let known = known.filter(|(known, _)| *known == captured.own.epoch).map(|(_, held)| held);
-        let packed = known.chain(sent).max().unwrap_or(captured.generation).max(captured.generation);
-        let micros = u64::try_from(now().as_microsecond()).unwrap_or_default();
+        let packed = known.chain(sent.map(|sent| sent.generation)).max();
+        let packed = packed.unwrap_or(captured.generation).max(captured.generation);
+        // Where nobody remembers when that was, every change in the log counts as new, which loses nothing.
+        let carried_until = sent.map_or(ChangeTime::default(), |sent| sent.packed_at);
         let clock = remembered.map_or(captured.clock, |remembered| remembered.clock.max(captured.clock));
-        let clock = clock.max(ChangeTime::from_micros(micros));
-        database.capture().amend(Amendment::BeginLife { epoch, packed, clock }).await?;
+        let life = Amendment::BeginLife { epoch, packed, carried_until, clock };
+        database.capture().amend(life).await?;
         tracing::warn!(%epoch, before = %captured.own, "the database begins a new life");
         Ok(())
     }
@@ -173,6 +178,7 @@ impl Node {
             epoch: captured.own.epoch,
             generation: captured.generation,
             clock: captured.clock,
+            packed_at: wall_clock(),
         };
         self.memory.commit(vec![StateWrite::PutRemembered(remembered)]).await
     }

@@ -22,6 +22,18 @@ use crate::stages::send::{SendError, Sent, send};
 /// How long a claim holds.
 const LEASE: Duration = Duration::from_secs(10 * 60);
 
+/// Why a delivery is tried now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// Somebody asked: what waits for a later time is sent as well.
+    Asked,
+    /// Its time has come; before its time only where `early` is set.
+    Due {
+        /// Its time was written by a clock that was ahead.
+        early: bool,
+    },
+}
+
 /// What became of one delivery.
 pub(super) enum Delivery {
     /// There is a receipt; it may say that nothing was applied.
@@ -35,21 +47,23 @@ pub(super) enum Delivery {
 }
 
 impl Node {
-    /// Delivers the oldest backup that waits for a peer; nothing where none does.
+    /// Delivers the oldest backup that waits for a peer; nothing where none does, or somebody sends to it already.
     pub(super) async fn deliver(
         &self,
         peer: &Peer,
         link: &dyn PeerLink,
+        occasion: Occasion,
         progress: &ProgressSink,
     ) -> Result<Option<(OutboxEntry, Delivery)>, Problem> {
         let Some(_turn) = self.uploads.begin_sending(&peer.id) else { return Ok(None) };
         self.free_claims_of(peer).await?;
         let holder = format!("{}-{}", std::process::id(), data_encoding::HEXLOWER.encode(&entropy::<4>()?));
         let lease = Lease { holder, length: LEASE };
-        let claim = Claim { peer: Some(peer.id.clone()), now: now(), early: true, lease };
+        let early = occasion != Occasion::Due { early: false };
+        let claim = Claim { peer: Some(peer.id.clone()), now: now(), early, lease };
         let Some(entry) = self.memory.claim(claim).await? else { return Ok(None) };
         let reporter = Reporter::begin(progress, "send", Some(peer.id.as_str()));
-        let sent = send(link, self.spool.as_ref(), &entry, peer.key, reporter).await;
+        let sent = send(link, self.spool.as_ref(), &entry, peer.key, &self.places, reporter).await;
         let delivery = match sent {
             Ok(sent) => self.settle_answered(&entry, sent).await?,
             Err(error) if error.code() == Code::CHAIN_GAP && entry.packed.is_some() => {

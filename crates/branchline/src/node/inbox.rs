@@ -5,7 +5,7 @@ use std::sync::Arc;
 use branchline_core::backup::v1::VerifiedBackup;
 use branchline_core::backup::{BackupType, Metadata};
 use branchline_core::code::{Code, Explain};
-use branchline_core::id::{BackupId, Sequence};
+use branchline_core::id::{BackupId, Epoch, Sequence};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
     AppliedRecord, BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool,
@@ -18,6 +18,7 @@ use super::Node;
 use super::clock::now;
 use super::progress::{ProgressSink, Reporter, silent};
 use super::reception::refusal;
+use super::standing::SealedFor;
 use super::uploads::{Turn, UploadKey};
 use crate::api::v1::Problem;
 use crate::stages::apply::{Document, apply};
@@ -207,7 +208,8 @@ impl Node {
             Ok(ledger) => ledger.epoch,
             Err(error) => return Ok(Dealt::Later(Problem::of(&error))),
         };
-        let maker = Maker { server: &self.settings.server, epoch, relays: peer.relay, signer: self.signer() };
+        let sealing = SealedFor { node: self, peer: &peer.id };
+        let maker = Maker { server: &self.settings.server, epoch, sealing: &sealing, signer: self.signer() };
         let refused = |error: &dyn Explain| -> Result<Dealt, Problem> {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
             if error.code().refuses_the_document() {
@@ -259,6 +261,7 @@ impl Node {
         let Some(record) = database.applied(metadata.backup_id).await? else {
             let last = database.last_applied(metadata.source.clone()).await?;
             follows(metadata, last.filter(|last| last.epoch == metadata.epoch).as_ref())?;
+            self.is_for_this_life(database, metadata).await?;
             return Ok(None);
         };
         let other = record.metadata.is_some_and(|digest| digest != verified.metadata_digest());
@@ -267,6 +270,19 @@ impl Node {
         }
         let receipt = branchline_core::receipt::v1::parse(&record.receipt)?;
         Ok(Some(Applied { receipt, document: record.receipt }))
+    }
+
+    /// An increment leaves out what this database had when it was sealed: one that was restored since lacks it.
+    async fn is_for_this_life(
+        &self,
+        database: &dyn Database,
+        metadata: &Metadata,
+    ) -> Result<(), RepeatError> {
+        let Some(meant) = metadata.target_epoch.filter(|_| metadata.backup_type != BackupType::Full) else {
+            return Ok(());
+        };
+        let epoch = database.ledger().await?.epoch;
+        if meant == epoch { Ok(()) } else { Err(RepeatError::OtherLife { meant, epoch }) }
     }
 }
 
@@ -295,6 +311,9 @@ enum RepeatError {
         .last.map_or_else(|| "none was applied yet".to_owned(), |last| format!("the last one applied is number {last}"))
     )]
     Gap { sequence: Sequence, last: Option<Sequence> },
+    /// It leaves out what a life before held.
+    #[error("the backup is for epoch {meant} of the database here, which has begun epoch {epoch} since")]
+    OtherLife { meant: Epoch, epoch: Epoch },
     /// Another one of the same name was applied.
     #[error("another backup called {backup} was applied here")]
     Forked { backup: BackupId },
@@ -310,7 +329,7 @@ impl Explain for RepeatError {
     fn code(&self) -> Code {
         match self {
             Self::Superseded { .. } => Code::BACKUP_SUPERSEDED,
-            Self::Gap { .. } => Code::CHAIN_GAP,
+            Self::Gap { .. } | Self::OtherLife { .. } => Code::CHAIN_GAP,
             Self::Forked { .. } => Code::LEDGER_FORKED,
             Self::Database(error) => error.code(),
             Self::Receipt(error) => error.code(),

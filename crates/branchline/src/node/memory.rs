@@ -11,6 +11,7 @@ use branchline_core::ports::{
     Claim, InboxEntry, InvitationRecord, OutboxEntry, ReceiptRecord, StateRead, StateReply, StateStore,
     StateWrite,
 };
+use branchline_core::schedule::ScheduleRecord;
 use branchline_core::standing::Acknowledged;
 
 use crate::api::v1::Problem;
@@ -118,5 +119,9 @@ impl Memory {
 
     pub(super) async fn chain(&self, peer: &ServerId) -> Result<Option<(Sequence, Digest)>, Problem> {
         ask!(self, StateRead::Chain(peer.clone()), Chain)
+    }
+
+    pub(super) async fn schedule(&self) -> Result<Vec<ScheduleRecord>, Problem> {
+        ask!(self, StateRead::Schedule, Schedule)
     }
 }

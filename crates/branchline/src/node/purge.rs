@@ -5,13 +5,11 @@
 //! sync. Its acknowledgement counts no more, and the next backup to it is a full one, which brings it back. A paused
 //! peer counts no more either: when it is resumed, and a tombstone that it lacks is gone, it gets a full one too.
 
-use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::{Acknowledgement, purgeable};
 use branchline_core::peer::Activity;
 use branchline_core::ports::{Amendment, CaptureState, StateWrite};
 use branchline_core::standing::Acknowledged;
-use branchline_core::version::Dot;
 
 use super::Node;
 use crate::api::v1::Problem;
@@ -24,7 +22,7 @@ impl Node {
         if captured.tombstones == 0 || captured.own.server != self.settings.server {
             return Ok(());
         }
-        let own = applied_knowledge(&captured);
+        let own = captured.knowledge.without(captured.held.iter().flat_map(|row| row.version.dots()));
         let mut peers = self.active_acknowledged().await?;
         if captured.ledger_bytes > self.settings.ledger_bytes_max
             && let Some(behind) = furthest_behind(&peers, &own, &captured)
@@ -32,7 +30,12 @@ impl Node {
             self.mark_past_budget(behind).await?;
             peers = self.active_acknowledged().await?;
         }
-        let known_to_all = known_to_all(&peers, &own);
+        let mut heard = Vec::new();
+        for peer in peers {
+            let applied = database.last_applied(peer.peer.clone()).await?.map(|last| last.sequence);
+            heard.push((peer.past_budget, peer.acknowledgement(applied)));
+        }
+        let known_to_all = known_to_all(heard, &own);
         if known_to_all.is_empty() {
             return Ok(());
         }
@@ -61,31 +64,13 @@ impl Node {
     }
 }
 
-/// What is in the tables here: what is held, without rows that could not go in yet.
-fn applied_knowledge(captured: &CaptureState) -> Knowledge {
-    let applied = |(life, known): (&branchline_core::version::Life, Generation)| {
-        let held = captured.held.iter().filter(|row| row.version.dot.life == *life);
-        let least = held.map(|row| row.version.dot.generation).min();
-        let known = match least {
-            None => Some(known),
-            Some(least) => least.value().checked_sub(1).map(|before| known.min(Generation::new(before))),
-        };
-        Some(Dot::new(life.clone(), known?))
-    };
-    let mut knowledge = Knowledge::new();
-    captured.knowledge.iter().filter_map(applied).for_each(|dot| knowledge.add(dot));
-    knowledge
-}
-
-/// What may go. Where everybody is past the budget, nobody is waited for: each gets a full backup.
-fn known_to_all(peers: &[Acknowledged], own: &Knowledge) -> Knowledge {
-    let waited_for = peers.iter().filter(|peer| !peer.past_budget).map(|peer| Acknowledgement {
-        peer: peer.peer.clone(),
-        knowledge: peer.knowledge.clone(),
-        relays: peer.relays,
-    });
-    let waited_for: Vec<Acknowledgement> = waited_for.collect();
-    if waited_for.is_empty() && !peers.is_empty() { own.clone() } else { purgeable(own, &waited_for) }
+/// What may go; each peer with whether it is past the budget. Where all are, nobody is waited for: each gets a full
+/// backup.
+fn known_to_all(peers: Vec<(bool, Acknowledgement)>, own: &Knowledge) -> Knowledge {
+    let has_peers = !peers.is_empty();
+    let waited_for = peers.into_iter().filter(|(past_budget, _)| !past_budget);
+    let waited_for: Vec<Acknowledgement> = waited_for.map(|(_, heard)| heard).collect();
+    if waited_for.is_empty() && has_peers { own.clone() } else { purgeable(own, &waited_for) }
 }
 
 /// The peer that knows least of this server's changes, of those that are waited for and lack any.
@@ -101,7 +86,7 @@ fn furthest_behind(
 
 #[cfg(test)]
 mod tests {
-    use branchline_core::id::Epoch;
+    use branchline_core::id::{Epoch, Generation};
     use branchline_core::version::Life;
 
     use super::*;
@@ -111,25 +96,19 @@ mod tests {
         known.iter().map(|(server, generation)| (life(server), Generation::new(*generation))).collect()
     }
 
-    fn peer(id: &str, known: &[(&str, u64)], past_budget: bool) -> Acknowledged {
-        let nothing = Acknowledged::nothing(id.parse().unwrap());
-        Acknowledged { knowledge: knowledge(known), past_budget, ..nothing }
+    fn peer(known: &[(&str, u64)], past_budget: bool) -> (bool, Acknowledgement) {
+        (past_budget, Acknowledgement { knowledge: knowledge(known), caught_up: true })
     }
 
     #[test]
     fn a_peer_past_the_budget_is_waited_for_no_longer() {
         let own = knowledge(&[("HQ", 9)]);
-        let near = peer("S1", &[("HQ", 8)], false);
-        assert_eq!(
-            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], false)], &own),
-            knowledge(&[("HQ", 1)])
-        );
-        assert_eq!(
-            known_to_all(&[near.clone(), peer("S2", &[("HQ", 1)], true)], &own),
-            knowledge(&[("HQ", 8)])
-        );
-        assert_eq!(known_to_all(&[near, peer("S2", &[], false)], &own), Knowledge::new());
-        assert_eq!(known_to_all(&[peer("S2", &[], true)], &own), own);
-        assert_eq!(known_to_all(&[], &own), Knowledge::new());
+        let may_go = |others: Vec<(bool, Acknowledgement)>| known_to_all(others, &own);
+        let near = || peer(&[("HQ", 8)], false);
+        assert_eq!(may_go(vec![near(), peer(&[("HQ", 1)], false)]), knowledge(&[("HQ", 1)]));
+        assert_eq!(may_go(vec![near(), peer(&[("HQ", 1)], true)]), knowledge(&[("HQ", 8)]));
+        assert_eq!(may_go(vec![near(), peer(&[], false)]), Knowledge::new());
+        assert_eq!(may_go(vec![peer(&[], true)]), own);
+        assert_eq!(may_go(Vec::new()), Knowledge::new());
     }
 }

@@ -116,6 +116,7 @@ impl Node {
 
     pub(super) async fn resume_peer(&self, name: &str) -> Result<ChangedAnswer, Problem> {
         self.set_activity(name, Activity::Active).await?;
+        self.retries.look_again();
         Ok(changed(format!("{name} is active again; send what waits with: branchline sync {name}")))
     }
 

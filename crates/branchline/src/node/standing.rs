@@ -3,40 +3,71 @@
 //! The rules are the core's (`standing`); here they are held against the state, one peer at a time under the standing
 //! turn, so that two words of one peer never overwrite each other.
 
-use branchline_core::id::ServerId;
+use branchline_core::id::{Sequence, ServerId};
 use branchline_core::peer::Peer;
-use branchline_core::ports::{OutboxEntry, PeerHello, StateWrite};
+use branchline_core::ports::{
+    BoxFuture, OutboxEntry, OutboxState, PeerHello, StateError, StateRead, StateReply, StateWrite,
+};
 use branchline_core::receipt::Receipt;
-use branchline_core::standing::{Acknowledged, ChainEnd, Standing};
+use branchline_core::standing::{Acknowledged, ChainEnd, Ourselves, Standing};
 
 use super::Node;
 use crate::api::v1::Problem;
+use crate::stages::receipt::Sealing;
+
+/// What is sealed for one peer.
+pub(super) struct SealedFor<'a> {
+    pub(super) node: &'a Node,
+    pub(super) peer: &'a ServerId,
+}
+
+impl Sealing for SealedFor<'_> {
+    fn sealed(&self) -> BoxFuture<'_, Result<Sequence, StateError>> {
+        Box::pin(self.node.sealed_for(self.peer))
+    }
+}
 
 impl Node {
     /// What this server says of itself to a peer; nothing where changes are not captured.
     pub(super) async fn standing_for(&self, peer: &Peer) -> Result<Option<Standing>, Problem> {
         let captured = self.database().await?.capture().look().await?;
         let captured = captured.filter(|captured| captured.own.server == self.settings.server);
-        Ok(captured.map(|captured| Standing {
-            life: captured.own,
-            knowledge: captured.knowledge,
-            relays: peer.relay,
-        }))
+        let Some(captured) = captured else { return Ok(None) };
+        // After what is held was read: what is packed from now on has all of it.
+        let sealed = self.sealed_for(&peer.id).await?;
+        Ok(Some(Standing { life: captured.own, knowledge: captured.knowledge, sealed }))
     }
 
-    /// Takes in what a peer says of itself.
+    /// The last place in the chain to a peer. Where something is being packed at this moment, it may get the next one.
+    pub(super) async fn sealed_for(&self, peer: &ServerId) -> Result<Sequence, StateError> {
+        let packing = self.queue_turn.try_lock().is_err();
+        let last = match self.memory.store().read(StateRead::Chain(peer.clone())).await? {
+            StateReply::Chain(last) => last.map_or(Sequence::new(0), |(sequence, _)| sequence),
+            other => {
+                return Err(StateError::Broken { message: format!("a chain was asked for, not {other:?}") });
+            }
+        };
+        Ok(if packing { last.next() } else { last })
+    }
+
+    /// Takes in what a peer says of itself. Where the pair has met anew, what was sealed for the life before is dropped:
+    /// it leaves out what one of the two no longer has.
     pub(super) async fn hear(&self, peer: &ServerId, hello: &PeerHello) -> Result<(), Problem> {
-        let _turn = self.standing_turn.lock().await;
+        let Some(ours) = self.ourselves().await? else { return Ok(()) };
+        let turn = self.standing_turn.lock().await;
         let before = self.memory.acknowledged(peer).await?;
         let mut after = before.clone();
-        after.hear(hello.standing.as_ref(), hello.last_applied);
+        let anew = after.hear(&ours, hello.standing.as_ref(), hello.last_applied);
         if after == before {
             return Ok(());
         }
-        if after.give_all && !before.give_all {
-            tracing::warn!(%peer, "the peer's database has begun a new life; it gets all that it lacks");
+        self.memory.commit(vec![StateWrite::PutAcknowledged(after)]).await?;
+        drop(turn);
+        if anew {
+            tracing::warn!(%peer, "one of the two databases has begun a new life: the pair starts anew");
+            self.drop_packed(peer).await?;
         }
-        self.memory.commit(vec![StateWrite::PutAcknowledged(after)]).await
+        Ok(())
     }
 
     /// What a receipt makes of how far its peer is; nothing where it changes nothing. The caller holds the standing turn.
@@ -46,10 +77,31 @@ impl Node {
         receipt: &Receipt,
     ) -> Result<Option<Acknowledged>, Problem> {
         let Some(packed) = entry.packed.as_ref().filter(|_| receipt.is_applied()) else { return Ok(None) };
+        let Some(ours) = self.ourselves().await? else { return Ok(None) };
         let mut acknowledged = self.memory.acknowledged(&entry.peer).await?;
         let end = ChainEnd { epoch: packed.epoch, sequence: entry.sequence, metadata: entry.metadata };
-        acknowledged.take_receipt(packed, end, receipt.standing.as_ref());
+        acknowledged.take_receipt(&ours, packed, end, receipt.standing.as_ref());
         Ok(Some(acknowledged))
+    }
+
+    /// Our own life and all that we hold; nothing where changes are not captured.
+    async fn ourselves(&self) -> Result<Option<Ourselves>, Problem> {
+        let captured = self.database().await?.capture().look().await?;
+        let captured = captured.filter(|captured| captured.own.server == self.settings.server);
+        Ok(captured.map(|captured| Ourselves { epoch: captured.own.epoch, knowledge: captured.knowledge }))
+    }
+
+    /// Drops what waits for a peer and was packed from a position.
+    pub(super) async fn drop_packed(&self, peer: &ServerId) -> Result<u64, Problem> {
+        let mut dropped = 0;
+        for entry in self.memory.outbox_of(peer).await? {
+            if entry.state == OutboxState::Waiting && entry.packed.is_some() {
+                tracing::warn!(%peer, backup = %entry.backup, "a backup of the life before is dropped");
+                self.drop_settled(&entry).await?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
     }
 
     /// The next backup to that peer is a full one.

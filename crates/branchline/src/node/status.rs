@@ -52,6 +52,7 @@ impl Node {
             let fix = format!("{}; then on {}: branchline sync", code.entry().hint, entry.peer);
             warnings.push(WarningAnswer { code: code.to_string(), message, fix });
         }
+        warnings.extend(self.schedule_warnings().await?);
         let disk_free_bytes = self.spool.free_bytes().await?;
         if disk_free_bytes < DISK_FREE_BYTES_MIN {
             warnings.push(warning(&Problem::new(

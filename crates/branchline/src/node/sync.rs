@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
+use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence, ServerId};
 use branchline_core::limits::CLOCK_SKEW_WARNED;
 use branchline_core::peer::{Activity, Peer};
@@ -25,14 +26,13 @@ use jiff::Timestamp;
 
 use super::Node;
 use super::clock::{Stopwatch, now};
-use super::deliver::{Delivery, cancel_at};
+use super::deliver::{Delivery, Occasion, cancel_at};
 use super::progress::ProgressSink;
 use crate::api::v1::{Problem, StageAnswer, SyncAnswer, SyncCommand, SyncOutcome};
 use outcome::{described, outcome, stage};
 
-/// Peers that are sent to at once: each holds one part of 8 MiB in memory.
-const PEERS_AT_ONCE: usize = 3;
-
+/// Peers that one sync deals with at once; how many are sent to is bounded by the node's places.
+const PEERS_AT_ONCE: usize = 16;
 /// Peers that are greeted at once.
 const GREETINGS_AT_ONCE: usize = 16;
 
@@ -46,6 +46,8 @@ pub(super) struct Wish {
     pub(super) backup_type: Option<BackupType>,
     /// Whether the peers are asked to remove rows that are not here.
     pub(super) mirror: bool,
+    /// The business day that is closed with it.
+    pub(super) day: Option<BusinessDay>,
 }
 
 impl Wish {
@@ -54,12 +56,15 @@ impl Wish {
             None => None,
             Some("full") => Some(BackupType::Full),
             Some("incremental") => Some(BackupType::Incremental),
+            Some("daily_transactions") => Some(BackupType::DailyTransactions),
             Some(other) => {
                 let message = format!("{other} is not a type of backup that can be asked for");
-                return Err(Problem::new(Code::USAGE, message).with_help("full or incremental"));
+                return Err(
+                    Problem::new(Code::USAGE, message).with_help("full, incremental or daily_transactions")
+                );
             }
         };
-        Ok(Self { backup_type, mirror })
+        Ok(Self { backup_type, mirror, day: None })
     }
 }
 
@@ -98,8 +103,9 @@ impl Node {
         sync: SyncCommand,
         progress: &ProgressSink,
     ) -> Result<SyncAnswer, Problem> {
-        let wish = Wish::of(sync.backup_type.as_deref(), sync.mirror)?;
+        let wish = self.wish(&sync)?;
         let peers = self.sync_peers(&sync.peers).await?;
+        let _in_hand = self.retries.take_in_hand(peers.iter().map(|peer| peer.id.clone()));
         if sync.fresh && !sync.dry_run {
             self.drop_waiting(&peers).await?;
         }
@@ -111,6 +117,19 @@ impl Node {
         let peers = self.send_in_rounds(targets, wish, progress).await?;
         self.purge().await?;
         Ok(SyncAnswer { peers })
+    }
+
+    /// A day is closed only where that is asked for.
+    fn wish(&self, sync: &SyncCommand) -> Result<Wish, Problem> {
+        let wish = Wish::of(sync.backup_type.as_deref(), sync.mirror)?;
+        if wish.backup_type != Some(BackupType::DailyTransactions) {
+            return match &sync.day {
+                None => Ok(wish),
+                Some(_) => Err(Problem::new(Code::USAGE, "only a daily backup closes a day")
+                    .with_help("branchline sync --type daily_transactions --day 2026-11-27")),
+            };
+        }
+        Ok(Wish { day: Some(self.business_day(sync.day.as_deref())?), ..wish })
     }
 
     async fn send_in_rounds(
@@ -145,8 +164,6 @@ impl Node {
     }
 
     async fn greet(&self, peer: Peer, with_schema: bool) -> Result<Target, Problem> {
-        let outbox = self.memory.outbox_of(&peer.id).await?;
-        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let link = self.link(&peer)?;
         let watch = Stopwatch::start();
         let hello = link.hello().await;
@@ -154,6 +171,9 @@ impl Node {
             warn_of_skew(&peer.id, hello.time);
             self.hear(&peer.id, hello).await?;
         }
+        // After the hello: it may tell that what waits is of no use any more.
+        let outbox = self.memory.outbox_of(&peer.id).await?;
+        let resumed = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
         let hello = hello.map(|hello| Greeted::of(hello, with_schema));
         let stages = vec![stage("hello", watch.millis())];
         Ok(Target { peer, link, hello, resumed, verdict: None, stages, data_bytes: 0 })
@@ -205,7 +225,10 @@ impl Node {
         if let Some(verdict) = target.verdict.take() {
             return (target, verdict, false);
         }
-        let (outcome, again) = match self.deliver(&target.peer, target.link.as_ref(), progress).await {
+        let (outcome, again) = match self
+            .deliver(&target.peer, target.link.as_ref(), Occasion::Asked, progress)
+            .await
+        {
             Ok(Some((entry, delivery))) => {
                 let gap = matches!(&delivery, Delivery::Gap(_));
                 let delivered = matches!(&delivery, Delivery::Answered(sent) if sent.receipt.is_applied());

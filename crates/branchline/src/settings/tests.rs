@@ -181,7 +181,7 @@ fn the_first_file_reads_back_as_it_was_meant() {
     assert_eq!(lines.len(), 24, "{lines:?}");
     let (settings, _) = Folder::with(&lines.join("\n")).load(&[], &[]).unwrap();
     assert_eq!(settings.time_zone.iana_name(), Some("Europe/Vienna"));
-    assert_eq!(settings.schedule[0].words(), "Monday to Saturday at 24:30, a daily backup to CENTRAL-HQ");
+    assert_eq!(settings.schedule[0].words(), "Monday to Saturday at 22:30, a daily backup to CENTRAL-HQ");
     assert_eq!(Path::new(&settings.key_file()).file_name().unwrap(), "identity.pem");
 }
 

@@ -8,11 +8,13 @@
 use branchline_core::backup::RowBatch;
 use branchline_core::backup::v1::{DataEvent, FormatError, VerifiedReader, VerifyError};
 use branchline_core::code::{Code, Explain};
-use branchline_core::ports::{Apply, BoxFuture, Database, DatabaseError, SignerError, SpoolError};
+use branchline_core::ports::{
+    Apply, BoxFuture, Database, DatabaseError, SignerError, SpoolError, StateError,
+};
 use tokio::sync::mpsc;
 
 use super::plan::Plan;
-use super::receipt::{self, Applied};
+use super::receipt::{self, Applied, Circumstances};
 use crate::node::clock::{Stopwatch, now};
 use crate::node::progress::Reporter;
 
@@ -37,6 +39,9 @@ pub enum ApplyError {
     /// The document cannot be read.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    /// What was sealed for the source cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The receipt cannot be signed.
     #[error(transparent)]
     Signer(#[from] SignerError),
@@ -51,6 +56,7 @@ impl Explain for ApplyError {
             Self::Database(error) => error.code(),
             Self::Document(error) => error.code(),
             Self::Spool(error) => error.code(),
+            Self::State(error) => error.code(),
             Self::Signer(_) => Code::KEY_UNREADABLE,
             Self::Interrupted => Code::INTERRUPTED,
         }
@@ -112,7 +118,10 @@ async fn work(
     stage(session, plan, document, reporter).await?;
     let staged_for = watch.elapsed();
     let report = session.merge().await?;
-    let applied = receipts.applied(plan.backup(), &report, staged_for, now())?;
+    // Under the locks of the merge: whatever is packed after this sees what was merged.
+    let sealed = receipts.sealing.sealed().await?;
+    let circumstances = Circumstances { staged_for, sealed, now: now() };
+    let applied = receipts.applied(plan.backup(), &report, circumstances)?;
     session.record(&applied.document, applied.receipt.processed_at).await?;
     Ok(applied)
 }

@@ -130,6 +130,10 @@ pub fn plan(backup: VerifiedBackup, from: &Peer, schema: &Schema) -> Result<Plan
         }
         fits(table, schema)?;
     }
+    let counted = metadata.day.iter().flat_map(|close| &close.totals).map(|totals| &totals.table.table);
+    if let Some(table) = counted.into_iter().find(|table| !from.grant.covers(table)) {
+        return Err(PlanError::TableNotGranted { peer: peer(), table: table.clone() });
+    }
     Ok(Plan { backup })
 }
 

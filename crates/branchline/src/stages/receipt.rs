@@ -5,10 +5,12 @@ use std::time::Duration;
 use branchline_core::backup::Metadata;
 use branchline_core::backup::v1::VerifiedBackup;
 use branchline_core::code::{Code, Explain};
-use branchline_core::id::{Epoch, ServerId};
-use branchline_core::ports::{ForeignKeyCheck, MergeReport, ReceiptRecord, Signer, SignerError};
+use branchline_core::id::{Epoch, Sequence, ServerId};
+use branchline_core::ports::{
+    BoxFuture, ForeignKeyCheck, MergeReport, ReceiptRecord, Signer, SignerError, StateError,
+};
 use branchline_core::receipt::v1::seal_receipt;
-use branchline_core::receipt::{Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
+use branchline_core::receipt::{DayReceipt, Receipt, ReceiptFault, ReceiptTotals, StageTime, TableReceipt};
 use branchline_core::standing::Standing;
 use branchline_core::version::Life;
 use jiff::Timestamp;
@@ -46,14 +48,31 @@ pub fn record_of(receipt: &Receipt, document: Vec<u8>) -> ReceiptRecord {
     }
 }
 
+/// Tells the last place in the chain to a peer that is given out.
+pub trait Sealing: Send + Sync {
+    /// That place; 0 where none is. Where something is being packed at this moment, the one after it.
+    fn sealed(&self) -> BoxFuture<'_, Result<Sequence, StateError>>;
+}
+
+/// What a receipt tells of an apply besides what the database reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// How long staging took.
+    pub staged_for: Duration,
+    /// What was sealed for the source when everything was merged.
+    pub sealed: Sequence,
+    /// When it was done.
+    pub now: Timestamp,
+}
+
 /// Makes receipts in one server's name.
 pub struct Maker<'a> {
     /// Who answers.
     pub server: &'a ServerId,
     /// The epoch of its database.
     pub epoch: Epoch,
-    /// Whether what others made is passed on to whom it answers.
-    pub relays: bool,
+    /// What it has sealed for whom it answers.
+    pub sealing: &'a dyn Sealing,
     /// What signs.
     pub signer: &'a dyn Signer,
 }
@@ -67,10 +86,10 @@ impl Maker<'_> {
         &self,
         backup: &VerifiedBackup,
         report: &MergeReport,
-        staged_for: Duration,
-        now: Timestamp,
+        circumstances: Circumstances,
     ) -> Result<Applied, SignerError> {
         let metadata = backup.metadata();
+        let Circumstances { staged_for, sealed, now } = circumstances;
         let mut receipt = self.empty(metadata, now);
         let table = |(summary, merge): (
             &branchline_core::backup::TableSummary,
@@ -95,10 +114,11 @@ impl Maker<'_> {
         receipt.warnings = warnings(&totals, report.released);
         receipt.held.clone_from(&report.held);
         receipt.released = report.released;
+        receipt.day = metadata.day.as_ref().map(|close| DayReceipt::of(close, &report.day));
         receipt.standing = report.knowledge.as_ref().map(|knowledge| Standing {
             life: Life::new(self.server.clone(), self.epoch),
             knowledge: knowledge.clone(),
-            relays: self.relays,
+            sealed,
         });
         receipt.foreign_keys = match report.foreign_keys {
             ForeignKeyCheck::RowByRow => "row by row".to_owned(),
@@ -144,6 +164,7 @@ impl Maker<'_> {
             tables: Vec::new(),
             held: Vec::new(),
             released: 0,
+            day: None,
             standing: None,
             foreign_keys: String::new(),
             locked_for: Duration::ZERO,

@@ -2,6 +2,7 @@
 
 use branchline_core::backup::v1::{FORMAT_VERSION, SealError, seal_head};
 use branchline_core::backup::{BackupType, Metadata};
+use branchline_core::day::{BusinessDay, DayClose};
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use branchline_core::knowledge::Knowledge;
@@ -27,8 +28,10 @@ pub struct Addressed {
     pub previous: Option<Digest>,
     /// Whether the peer is asked to remove rows that it does not hold.
     pub mirror: bool,
-    /// Whether it gets what others made too.
-    pub relayed: bool,
+    /// The epoch of its database, where it captures changes.
+    pub target_epoch: Option<Epoch>,
+    /// The business day that it closes.
+    pub day: Option<BusinessDay>,
 }
 
 /// A sealed backup, ready to be queued. Made by [`seal`] alone.
@@ -63,11 +66,17 @@ pub fn seal(
 ) -> Result<Sealed, SealError> {
     let claims = claims(draft, ledger);
     let full = draft.packed.as_ref().is_none_or(|(_, plan)| plan.selection == Selection::Full);
-    let backup_type = if full { BackupType::Full } else { BackupType::Incremental };
+    let backup_type = match (full, addressed.day) {
+        (true, _) => BackupType::Full,
+        (false, Some(_)) => BackupType::DailyTransactions,
+        (false, None) => BackupType::Incremental,
+    };
+    let close = addressed.day.zip(draft.packed.as_ref());
+    let day = close.map(|(day, (position, _))| DayClose { day, totals: position.day.clone() });
     let packed = draft.packed.as_ref().map(|(position, plan)| Packed {
         epoch: position.own.epoch,
         covers: plan.covers.clone(),
-        gives_all: full || addressed.relayed,
+        seen: position.seen.clone(),
         full,
     });
     let metadata = Metadata {
@@ -76,8 +85,8 @@ pub fn seal(
         target: addressed.target.clone(),
         backup_type,
         created_at: now,
-        data_range: None,
-        day: None,
+        data_range: day.as_ref().map(|close| close.day.range()),
+        day,
         record_count: draft.record_count(),
         checksum: draft.totals.checksum,
         backup_id: addressed.backup,
@@ -85,6 +94,7 @@ pub fn seal(
         generation: claims.generation,
         sequence: addressed.sequence,
         previous: addressed.previous,
+        target_epoch: addressed.target_epoch,
         knowledge: claims.knowledge,
         covers: claims.covers,
         purged: claims.purged,

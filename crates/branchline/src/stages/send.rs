@@ -3,6 +3,9 @@
 //! What the peer has on disk decides where to go on, so a broken link or a killed process costs one part at most.
 //! Where the peer says that the upload stands elsewhere than we think, it is offered again, a few times. All other retry
 //! belongs to the outbox.
+//!
+//! How many are sent at once is bounded by places, since each holds a part of 8 MiB in memory. A place is taken once the
+//! peer answers, and given back before its receipt is waited for: a peer that is away or slow takes none from others.
 
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use branchline_core::ports::{
 };
 use branchline_core::receipt::Receipt;
 use branchline_core::receipt::v1::{ReceiptError, open_receipt};
+use tokio::sync::Semaphore;
 
 use crate::node::clock::Stopwatch;
 use crate::node::progress::Reporter;
@@ -85,6 +89,7 @@ pub async fn send(
     spool: &dyn Spool,
     entry: &OutboxEntry,
     pinned: KeyId,
+    places: &Semaphore,
     reporter: Reporter,
 ) -> Result<Sent, SendError> {
     let watch = Stopwatch::start();
@@ -94,7 +99,7 @@ pub async fn send(
         signature: entry.signature.clone(),
     };
     let mut reporter = reporter.of_total(Some(entry.record_count), Some(offer.document_bytes));
-    let sent_bytes = upload(link, spool, entry, &offer, &mut reporter).await?;
+    let sent_bytes = upload(link, spool, entry, &offer, places, &mut reporter).await?;
     let upload_took = watch.elapsed();
     reporter.end("all is at the peer; waiting for its receipt");
     let watch = Stopwatch::start();
@@ -119,14 +124,19 @@ async fn upload(
     spool: &dyn Spool,
     entry: &OutboxEntry,
     offer: &Offer,
+    places: &Semaphore,
     reporter: &mut Reporter,
 ) -> Result<u64, SendError> {
     let (mut sent_bytes, mut offers_left) = (0, OFFERS_MAX);
+    let mut place = None;
     loop {
         let mut offset = match link.offer(offer).await? {
             OfferAnswer::Continue { offset } => offset,
             OfferAnswer::Complete => return Ok(sent_bytes),
         };
+        if place.is_none() {
+            place = Some(places.acquire().await.expect("invariant: places are never closed"));
+        }
         reporter.reach(offset);
         let refused = loop {
             if offset >= offer.document_bytes {

@@ -4,4 +4,6 @@ mod binary;
 mod errors;
 mod exchange;
 #[cfg(unix)]
+mod schedule;
+#[cfg(unix)]
 mod serving;

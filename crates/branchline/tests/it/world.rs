@@ -19,6 +19,8 @@ pub(crate) use scene::Scene;
 pub(crate) use server::{Home, Server, introduce, pair};
 pub(crate) use shop::{Hashes, Shop};
 
+use std::time::Duration;
+
 use branchline::api::v1::{Problem, SyncOutcome};
 use branchline_core::code::Code;
 use serde_json::Value;
@@ -80,4 +82,24 @@ pub(crate) fn delivered(outcome: &SyncOutcome) -> Value {
 pub(crate) fn counts(receipt: &Value) -> (u64, u64, u64, u64) {
     let count = |name: &str| receipt[name].as_u64().expect("a count");
     (count("inserted"), count("updated"), count("unchanged"), count("deleted"))
+}
+
+/// Waits until something is so, and answers what was found: asks every 10 ms, for 30 s at most.
+pub(crate) async fn eventually<T, Asked: Future<Output = Option<T>>>(
+    what: &str,
+    ask: impl Fn() -> Asked,
+) -> T {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let asking = async {
+        let mut again = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            again.tick().await;
+            if let Some(found) = ask().await {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("not so within {PATIENCE:?}: {what}"))
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::day::RawDay;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawReceipt {
@@ -28,6 +30,8 @@ pub(super) struct RawReceipt {
     pub(super) released: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) held_rows: Vec<RawHeld>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) day: Option<RawDay>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) standing: Option<RawStanding>,
     pub(super) tables: Vec<RawTable>,
@@ -72,7 +76,7 @@ pub(super) struct RawHeld {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RawStanding {
     pub(super) epoch: u64,
-    pub(super) relays: bool,
+    pub(super) sealed: u64,
     pub(super) knowledge: Vec<RawKnown>,
 }
 

@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use super::*;
 use crate::backup::BackupType;
 use crate::digest::Digest;
+use crate::id::Sequence;
 use crate::signing::pre_authentication_encoding;
 
 struct TestSigner(Ed25519KeyPair);
@@ -51,6 +52,7 @@ fn receipt(signer: &TestSigner) -> Receipt {
         }],
         held: Vec::new(),
         released: 0,
+        day: None,
         standing: None,
         foreign_keys: "row by row".into(),
         locked_for: Duration::from_millis(12),
@@ -83,7 +85,7 @@ fn what_is_held_superseded_and_known_reads_back() {
     full.released = 1;
     let life = Life::new("CENTRAL-HQ".parse().unwrap(), Epoch::new(2));
     let knowledge = [(life.clone(), Generation::new(5))].into_iter().collect();
-    full.standing = Some(Standing { life, knowledge, relays: true });
+    full.standing = Some(Standing { life, knowledge, sealed: Sequence::new(6) });
     assert!(full.is_applied() && !full.success);
     let document = seal_receipt(&full, &signer).unwrap();
     assert_eq!(open_receipt(&document, signer.public_key().key_id()).unwrap(), full);

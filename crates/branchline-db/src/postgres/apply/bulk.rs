@@ -38,15 +38,17 @@ pub(crate) struct Bulk {
     foreign_keys: Vec<ForeignKey>,
 }
 
-/// Chooses the tables that are filled directly, locks them and takes off what can be.
+/// Chooses the tables that are filled directly, locks them and takes off what can be. `suits` says of each whether all
+/// of its rows go in.
 pub(crate) async fn prepare(
     session: &Session,
     tables: &mut [Target],
+    suits: &[bool],
     locked_since: &mut Option<Instant>,
 ) -> Result<Bulk, DatabaseError> {
     let mut keep_unique = false;
     for _ in 0..=ATTEMPTS_MAX {
-        let plan = Plan::make(session, tables, keep_unique).await?;
+        let plan = Plan::make(session, tables, suits, keep_unique).await?;
         if plan.direct.is_empty() {
             break;
         }
@@ -92,11 +94,16 @@ struct Plan {
 }
 
 impl Plan {
-    async fn make(session: &Session, tables: &[Target], keep_unique: bool) -> Result<Self, DatabaseError> {
+    async fn make(
+        session: &Session,
+        tables: &[Target],
+        suits: &[bool],
+        keep_unique: bool,
+    ) -> Result<Self, DatabaseError> {
         let large: BTreeMap<u32, usize> = tables
             .iter()
             .enumerate()
-            .filter(|(_, target)| is_large(target))
+            .filter(|(place, target)| is_large(target) && suits[*place])
             .map(|(place, target)| (target.relation.oid, place))
             .collect();
         let oids: Vec<u32> = large.keys().copied().collect();
@@ -108,8 +115,8 @@ impl Plan {
         let mut plan = Self::default();
         for (oid, place) in large {
             let own_stay = foreign_keys.iter().any(|key| key.from_oid == oid && !key.removable);
-            let suits = !triggers.on(oid) && !own_stay && !native::any_proved(&tables[place]);
-            if suits && is_empty(session, &tables[place]).await? {
+            let is_simple = !triggers.on(oid) && !own_stay && !native::any_proved(&tables[place]);
+            if is_simple && is_empty(session, &tables[place]).await? {
                 plan.direct.push(place);
             }
         }
@@ -222,7 +229,7 @@ impl Bulk {
         if self.indexes.is_empty() {
             return Ok(());
         }
-        session.rows(MAINTENANCE_MEMORY, &[]).await?;
+        session.rows_kept(MAINTENANCE_MEMORY, &[]).await?;
         // A function of the shop's in an index may count on the shop's search path.
         session.as_shop().await?;
         for index in &self.indexes {
@@ -240,7 +247,8 @@ impl Bulk {
     }
 }
 
-fn is_large(target: &Target) -> bool {
+/// Whether so many rows come that taking locks pays, and we may take them.
+pub(crate) fn is_large(target: &Target) -> bool {
     target.rows >= LARGE_ROWS && target.relation.rights.owner && !target.relation.partitioned
 }
 

@@ -1,7 +1,8 @@
 //! What is decided before anything is staged: each table, column and type of the backup has its place here, and
 //! our role may do what will be asked of it. Refusals name the table, the column, the GRANT.
 
-use branchline_core::ports::{ApplyRequest, DatabaseError};
+use branchline_core::backup::TableSummary;
+use branchline_core::ports::{ApplyRequest, DatabaseError, OnError};
 use branchline_core::schema::fit;
 use tokio_postgres::error::SqlState;
 
@@ -9,28 +10,61 @@ use super::{Load, Target};
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
+use crate::postgres::sessions::Fingerprint;
 
 /// The tables of a request, fitted; all are to be staged as yet.
 pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<Vec<Target>, DatabaseError> {
-    let target = |(place, summary): (usize, &branchline_core::backup::TableSummary)| {
-        let (table, relation) = catalogue.syncable(&summary.name)?;
-        let columns: Vec<_> =
-            summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
-        let scope = fit(table, &columns, &summary.key)?;
-        Ok(Target {
-            table: table.clone(),
-            relation: relation.clone(),
-            places: scope.places,
-            load: Load::Staged(format!("pg_temp.branchline_stage_{place}")),
-            rows: summary.rows,
-        })
+    let on_error = if request.context.is_some() { request.on_error } else { OnError::Reject };
+    let target = |(slot, summary): (usize, &TableSummary)| {
+        let mut target = target(catalogue, summary, slot, on_error)?;
+        target.marked = request.context.is_some();
+        Ok(target)
     };
     request.tables.iter().enumerate().map(target).collect()
 }
 
+/// One table, fitted. Where rows may be held, a column that is missing here holds those rows that have a value in it.
+pub(crate) fn target(
+    catalogue: &Catalogue,
+    summary: &TableSummary,
+    slot: usize,
+    on_error: OnError,
+) -> Result<Target, DatabaseError> {
+    let (table, relation) = catalogue.syncable(&summary.name)?;
+    let holds = on_error == OnError::Hold;
+    let is_here = |name| !holds || table.position(name).is_some();
+    let columns: Vec<_> = summary
+        .columns
+        .iter()
+        .filter(|column| is_here(&column.name))
+        .map(|column| (column.name.clone(), column.logical_type.clone()))
+        .collect();
+    let scope = fit(table, &columns, &summary.key)?;
+    let mut places = scope.places.iter().copied();
+    let brought = summary.columns.iter().map(|column| is_here(&column.name).then(|| places.next()).flatten());
+    Ok(Target {
+        table: table.clone(),
+        relation: relation.clone(),
+        brought: brought.collect(),
+        places: scope.places.clone(),
+        load: Load::Staged(format!("pg_temp.branchline_stage_{slot}")),
+        slot,
+        rows: summary.rows,
+        deletions: summary.deletions,
+        versioned: summary.versioned,
+        marked: true,
+        holds,
+        came: summary.clone(),
+    })
+}
+
 /// Keeps the staged tables' definitions as they are until the commit, and refuses where one was changed since the
 /// backup was fitted into it. The locks are those that the merge takes anyway, all of them in the order of names.
-pub(crate) async fn hold_definitions(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
+pub(crate) async fn hold_definitions(
+    session: &Session,
+    tables: &[Target],
+    fitted: &Fingerprint,
+) -> Result<(), DatabaseError> {
     let mut staged: Vec<&Target> = tables.iter().filter(|target| target.staged().is_some()).collect();
     if staged.is_empty() {
         return Ok(());
@@ -43,6 +77,9 @@ pub(crate) async fn hold_definitions(session: &Session, tables: &[Target]) -> Re
             Some(state) if *state == SqlState::UNDEFINED_TABLE => Err(changed(staged[0])),
             _ => Err(session.fault(&error)),
         };
+    }
+    if Fingerprint::read(session).await? == *fitted {
+        return Ok(());
     }
     let catalogue = Catalogue::read(session).await?;
     for target in staged {

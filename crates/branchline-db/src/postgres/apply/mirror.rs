@@ -37,7 +37,7 @@ pub(crate) async fn check(
                 "SELECT EXISTS (SELECT FROM {} AS c JOIN {} AS t ON {} WHERE {} AND {brought})",
                 relation.only(),
                 target.relation.only(),
-                reference(key, relation, target),
+                reference(key, relation, "c", &target.relation, "t"),
                 absent(target, stage),
             );
             if session.row(&sql, &[]).await?.get(0) {
@@ -82,16 +82,16 @@ fn absent(target: &Target, stage: &str) -> String {
     format!("NOT EXISTS (SELECT FROM {stage} AS s WHERE {})", same_key(target, "t", "s"))
 }
 
-/// Whether the row `c` points at the row `t`.
-fn reference(key: &ForeignKey, child: &Relation, parent: &Target) -> String {
+/// Whether the row `a` of a table points at the row `b` of another.
+pub(crate) fn reference(key: &ForeignKey, child: &Relation, a: &str, parent: &Relation, b: &str) -> String {
     let part = |(own, other): (&usize, &branchline_core::schema::ColumnName)| {
         let own = &child.columns[*own];
         let other = Ident::new(other.as_str());
         let cast = own.cast();
         // The two may be of different types, of which one has an `=` of its own.
-        let detail = parent.relation.columns.iter().find(|column| column.ident == other);
+        let detail = parent.columns.iter().find(|column| column.ident == other);
         let cast_other = detail.map_or("", |detail| detail.cast());
-        format!("c.{}{cast} = t.{other}{cast_other}", own.ident)
+        format!("{a}.{}{cast} = {b}.{other}{cast_other}", own.ident)
     };
     key.columns.iter().zip(&key.target_columns).map(part).collect::<Vec<_>>().join(" AND ")
 }

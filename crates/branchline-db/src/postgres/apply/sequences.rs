@@ -42,7 +42,7 @@ const SEQUENCES: &str = "
 /// Advances every sequence that the written columns are numbered by.
 pub(crate) async fn advance(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
     let oids: Vec<u32> = tables.iter().map(|target| target.relation.oid).collect();
-    for row in session.rows(SEQUENCES, &[&oids]).await? {
+    for row in session.rows_kept(SEQUENCES, &[&oids]).await? {
         let (relation, number): (u32, i16) = (row.get(0), row.get(1));
         let Some(target) = tables.iter().find(|target| target.relation.oid == relation) else { continue };
         let written = |place: &&usize| target.relation.columns[**place].number == number;

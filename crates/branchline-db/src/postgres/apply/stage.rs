@@ -5,25 +5,26 @@
 //! an enum, a date) is refused by its COPY, which names line and column too. COPY numbers lines from 1 as rows
 //! are numbered, because each table is one COPY.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 
-use branchline_core::backup::v1::RowReader;
-use branchline_core::backup::{ColumnSummary, RowBatch};
-use branchline_core::ports::{ApplyRequest, DatabaseError, TableMerge};
-use branchline_core::schema::{LogicalType, TableName};
-use branchline_core::value::{Value, ValueKind, convert, text};
+use branchline_core::backup::v1::{RowError, RowFault, RowMark, RowReader};
+use branchline_core::backup::{ColumnSummary, RowBatch, TableSummary};
+use branchline_core::ports::{DatabaseError, TableMerge};
+use branchline_core::schema::{ColumnName, TableName};
 use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::CopyInSink;
 
+use super::column::Column;
+use super::mark::{self, StagedLives};
 use super::{Load, Target, native};
 use crate::postgres::copy::RowLines;
 use crate::postgres::error::copy_place;
 use crate::postgres::ident::list;
-use crate::postgres::schema::{Limit, Relation};
 use crate::postgres::session::Session;
-use crate::postgres::text::{Form, array};
+
+/// Queries over one table each that are asked as one.
+pub(crate) const QUERIES_AT_ONCE: usize = 100;
 
 /// Makes the temporary tables. A staged column has the type of its column here, and no rule.
 pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
@@ -42,7 +43,8 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
             };
             format!("{} {}{collation}{text}", detail.ident, detail.stage_type)
         };
-        let columns = list(target.places.iter().map(column));
+        let columns = target.places.iter().map(column);
+        let columns = list(columns.chain(target.marked.then(|| mark::COLUMNS.to_owned())));
         sql.push_str(&format!("CREATE TABLE {name} ({columns}) ON COMMIT DROP;\n"));
     }
     session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
@@ -59,20 +61,24 @@ pub(crate) async fn analyse(session: &Session, tables: &[Target]) -> Result<(), 
 /// Refuses where two staged rows have one key: of two such rows one would vanish in the merge. They may differ in
 /// writing (`1.0` and `1.00`, or letters that a collation does not tell apart).
 pub(crate) async fn check_keys(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
-    for target in tables {
-        let Some(stage) = target.staged() else { continue };
+    let part = |(place, target): (usize, &Target)| {
+        let stage = target.staged()?;
         let detail = |&place: &usize| &target.relation.columns[place];
         let key = target.table.key.iter().map(detail);
         let compared = list(key.clone().map(|detail| format!("{}{}", detail.ident, detail.cast())));
         let shown = list(key.map(|detail| format!("min({}::text)", detail.ident)));
-        let sql = format!(
-            "SELECT concat_ws(', ', {shown}) FROM {stage} GROUP BY {compared} HAVING count(*) > 1 LIMIT 1"
-        );
-        if let Some(row) = session.rows(&sql, &[]).await?.first() {
+        Some(format!(
+            "(SELECT {place}, concat_ws(', ', {shown}) FROM {stage} GROUP BY {compared} HAVING count(*) > 1 LIMIT 1)"
+        ))
+    };
+    let parts: Vec<String> = tables.iter().enumerate().filter_map(part).collect();
+    for some in parts.chunks(QUERIES_AT_ONCE) {
+        if let Some(row) = session.rows(&some.join(" UNION ALL "), &[]).await?.first() {
+            let place = usize::try_from(row.get::<_, i32>(0)).unwrap_or_default();
             return Err(DatabaseError::Unique {
-                table: target.table.name.to_string(),
+                table: tables[place].table.name.to_string(),
                 constraint: "the primary key".to_owned(),
-                detail: format!("two rows of the backup have the key ({})", row.get::<_, String>(0)),
+                detail: format!("two rows of the backup have the key ({})", row.get::<_, String>(1)),
             });
         }
     }
@@ -85,6 +91,7 @@ pub(crate) struct Staging {
     columns: Vec<TableColumns>,
     copied: Vec<u64>,
     open: Option<OpenCopy>,
+    lives: StagedLives,
 }
 
 /// The columns of one table as the backup brings them.
@@ -92,6 +99,22 @@ pub(crate) struct Staging {
 struct TableColumns {
     table: TableName,
     summaries: Vec<ColumnSummary>,
+    /// The places of the key's columns.
+    key: Vec<usize>,
+    /// Whether any row says more of itself than its values.
+    has_marks: bool,
+}
+
+impl TableColumns {
+    fn of(summary: &TableSummary) -> Self {
+        let place = |name: &ColumnName| summary.columns.iter().position(|column| column.name == *name);
+        Self {
+            table: summary.name.clone(),
+            summaries: summary.columns.clone(),
+            key: summary.key.iter().filter_map(place).collect(),
+            has_marks: summary.versioned || summary.deletions > 0,
+        }
+    }
 }
 
 /// A COPY that is under way.
@@ -113,13 +136,14 @@ impl std::fmt::Debug for OpenCopy {
 }
 
 impl Staging {
-    pub(crate) fn new(tables: &[Target], request: &ApplyRequest) -> Self {
-        let columns = request
-            .tables
-            .iter()
-            .map(|summary| TableColumns { table: summary.name.clone(), summaries: summary.columns.clone() })
-            .collect();
-        Self { columns, copied: vec![0; tables.len()], open: None }
+    pub(crate) fn of<'a>(tables: impl IntoIterator<Item = &'a TableSummary>) -> Self {
+        let columns: Vec<_> = tables.into_iter().map(TableColumns::of).collect();
+        Self { copied: vec![0; columns.len()], columns, open: None, lives: StagedLives::default() }
+    }
+
+    /// The lives that staged versions name.
+    pub(crate) fn lives(&self) -> &StagedLives {
+        &self.lives
     }
 
     /// What is known of a table before it is merged: rows that went in directly are inserted, staged ones are
@@ -144,7 +168,7 @@ impl Staging {
             self.open = Some(self.start(session, tables, place).await?);
         }
         let (Some(open), Some(target)) = (&mut self.open, tables.get(place)) else { return Ok(()) };
-        let chunk = open.encode(target, &self.columns[place], batch)?;
+        let chunk = open.encode(target, &self.columns[place], &mut self.lives, batch)?;
         if open.sink.send(Bytes::from(chunk)).await.is_err() {
             // Why the server hung up is what it answers at the end.
             self.finish(session, tables).await?;
@@ -171,13 +195,14 @@ impl Staging {
                 ident.to_string()
             }
         };
-        let columns = list(target.places.iter().map(column));
+        let marks = (target.marked && target.load != Load::Direct).then(|| mark::NAMES.to_owned());
+        let columns = list(target.places.iter().map(column).chain(marks));
         let into = target.filled();
         if target.load == Load::Direct {
             session.as_shop_in_utc().await?;
         }
         let sink = session.copy_in(&format!("COPY {into} ({columns}) FROM STDIN")).await?;
-        let TableColumns { table, summaries } = &self.columns[place];
+        let TableColumns { table, summaries, .. } = &self.columns[place];
         let (reader, lines) = (RowReader::new(table, summaries), RowLines::default());
         Ok(OpenCopy { place, sink: Box::pin(sink), reader, lines, rows: 0 })
     }
@@ -201,33 +226,37 @@ impl OpenCopy {
         &mut self,
         target: &Target,
         columns: &TableColumns,
+        lives: &mut StagedLives,
         batch: &RowBatch,
     ) -> Result<Vec<u8>, DatabaseError> {
         let mut out = Vec::with_capacity(batch.lines.len());
         let mut values = Vec::with_capacity(columns.summaries.len());
         for object in batch.objects() {
             self.rows += 1;
-            self.reader
-                .read(object, self.rows, &mut values)
-                .map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            let read = if columns.has_marks {
+                self.reader.read_marked(object, self.rows, &columns.key, &mut values)
+            } else {
+                self.reader.read(object, self.rows, &mut values).map(|()| RowMark::default())
+            };
+            let mark = read.map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            let mut fault = None;
+            let mut first = true;
             for (number, value) in values.drain(..).enumerate() {
-                let place = target.places[number];
-                let summary = &columns.summaries[number];
-                let held =
-                    Held { relation: &target.relation, place, to: &target.table.columns[place].logical_type };
-                let written = held.check(value, &summary.logical_type).and_then(|value| {
-                    let mut written = self.lines.field(&value, number == 0, &mut out);
-                    if native::is_proved(target, place) {
-                        written = written.and_then(|()| self.lines.field(&value, false, &mut out));
-                    }
-                    written.map_err(|_| "PostgreSQL has no array of empty arrays".to_owned())
-                });
-                written.map_err(|reason| DatabaseError::ValueNotHeld {
-                    table: columns.table.clone(),
-                    column: summary.name.to_string(),
+                let written = Column {
+                    target,
+                    table: &columns.table,
+                    summary: &columns.summaries[number],
+                    number,
                     row: self.rows,
-                    reason,
-                })?;
+                    lines: &mut self.lines,
+                }
+                .write(value, first, &mut fault, &mut out)?;
+                first &= !written;
+            }
+            if target.marked && target.load != Load::Direct {
+                mark::write(&mark, self.rows, lives, &mut out);
+                let written = mark::write_fault(fault.as_ref(), object, &mut self.lines, &mut out);
+                written.map_err(|_| malformed(columns, self.rows))?;
             }
             RowLines::end(&mut out);
         }
@@ -235,106 +264,9 @@ impl OpenCopy {
     }
 }
 
-/// What a column here can hold.
-struct Held<'t> {
-    relation: &'t Relation,
-    place: usize,
-    to: &'t LogicalType,
-}
-
-impl Held<'_> {
-    /// The value as the column takes it, or why it does not.
-    fn check<'a>(&self, value: Value<'a>, from: &LogicalType) -> Result<Value<'a>, String> {
-        if matches!(value, Value::Null) {
-            return Ok(value);
-        }
-        let value = convert(value, from, self.to).map_err(|not_held| not_held.to_string())?;
-        self.check_kind(&value)?;
-        let value = canonical(value, self.to)
-            .ok_or_else(|| format!("it is not written as a value of type {}", self.to))?;
-        check_value(&value, self.relation.columns[self.place].limit, self.to)?;
-        Ok(value)
-    }
-
-    fn check_kind(&self, value: &Value<'_>) -> Result<(), String> {
-        let (kind, natural) = (value.kind(), self.to.natural_kind());
-        let array_text = |value: &Value<'_>| matches!(value, Value::Text(text) if text.starts_with('['));
-        if kind == natural || (natural == ValueKind::Array && array_text(value)) {
-            return Ok(());
-        }
-        Err(format!("a value of kind {kind:?} is not a value of type {}", self.to).to_lowercase())
-    }
-}
-
-/// The value as it is carried between servers; nothing where its text is not in that form. PostgreSQL would guess
-/// (`tomorrow`, `01-02-03`, a time without its offset), and SQLite declares types without checking their texts.
-fn canonical<'a>(value: Value<'a>, to: &LogicalType) -> Option<Value<'a>> {
-    use LogicalType as T;
-    match (value, to) {
-        (
-            Value::Text(text),
-            T::Decimal(_)
-            | T::Uuid
-            | T::Date
-            | T::Time
-            | T::TimeWithZone
-            | T::Timestamp
-            | T::TimestampWithZone
-            | T::Interval,
-        ) => {
-            let changed = match text::canonical(&text, to)? {
-                Cow::Borrowed(_) => None,
-                Cow::Owned(changed) => Some(changed),
-            };
-            Some(Value::Text(changed.map_or(text, Cow::Owned)))
-        }
-        (Value::Array(items), to) => {
-            let element = match to {
-                T::Array(element) => element,
-                other => other,
-            };
-            let items = items.into_iter().map(|item| canonical(item, element));
-            items.collect::<Option<_>>().map(Value::Array)
-        }
-        (value, _) => Some(value),
-    }
-}
-
-/// Finds what PostgreSQL would refuse without naming it well, or store as another value.
-fn check_value(value: &Value<'_>, limit: Limit, to: &LogicalType) -> Result<(), String> {
-    match value {
-        Value::Integer(number) => {
-            let fits = match to {
-                LogicalType::Int16 => i16::try_from(*number).is_ok(),
-                LogicalType::Int32 => i32::try_from(*number).is_ok(),
-                _ => true,
-            };
-            if fits { Ok(()) } else { Err(format!("it is out of the range of {to}")) }
-        }
-        Value::Text(text) | Value::Json(text) => {
-            if memchr::memchr(0, text.as_bytes()).is_some() {
-                return Err("PostgreSQL has no text with a NUL character".to_owned());
-            }
-            check_limit(text, limit, to)
-        }
-        Value::Array(items) => {
-            let element = match to {
-                LogicalType::Array(element) => element,
-                other => other,
-            };
-            items.iter().try_for_each(|item| check_value(item, limit, element))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// An array with bounds of its own is carried as PostgreSQL writes it, `[0:1]={1.10,2.20}`: each element counts.
-fn check_limit(text: &str, limit: Limit, to: &LogicalType) -> Result<(), String> {
-    let changes = |text: &str| limit.changes(text).map_or(Ok(()), Err);
-    let LogicalType::Array(element) = to else { return changes(text) };
-    let Some((_, elements)) = text.split_once('=') else { return changes(text) };
-    let elements = array::read(elements, &Form::of(element)).map_err(|_| "it is not an array".to_owned())?;
-    check_value(&elements, limit, element)
+fn malformed(columns: &TableColumns, row: u64) -> DatabaseError {
+    let error = RowError { row, column: None, fault: RowFault::Malformed };
+    DatabaseError::Row { table: columns.table.clone(), error }
 }
 
 /// What a COPY that failed means: a value of a row, or whatever else the server says.

@@ -81,7 +81,7 @@ pub(crate) async fn foreign_keys(
     session: &Session,
     relations: &[u32],
 ) -> Result<Vec<ForeignKey>, DatabaseError> {
-    let rows = session.rows(FOREIGN_KEYS, &[&relations]).await?;
+    let rows = session.rows_kept(FOREIGN_KEYS, &[&relations]).await?;
     let foreign_key = |row: &Row| ForeignKey {
         oid: row.get(0),
         name: Ident::new(row.get::<_, String>(1)),
@@ -102,7 +102,7 @@ pub(crate) async fn indexes(
     oid: u32,
     table: &Qualified,
 ) -> Result<Vec<Index>, DatabaseError> {
-    let rows = session.rows(INDEXES, &[&oid]).await?;
+    let rows = session.rows_kept(INDEXES, &[&oid]).await?;
     let index = |row: &Row| Index {
         table: table.clone(),
         name: Ident::new(row.get::<_, String>(0)),

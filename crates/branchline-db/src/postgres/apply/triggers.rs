@@ -32,7 +32,7 @@ pub(crate) struct Triggers(BTreeMap<u32, String>);
 
 impl Triggers {
     pub(crate) async fn read(session: &Session, relations: &[u32]) -> Result<Self, DatabaseError> {
-        let rows = session.rows(TRIGGERS, &[&relations]).await?;
+        let rows = session.rows_kept(TRIGGERS, &[&relations]).await?;
         Ok(Self(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 

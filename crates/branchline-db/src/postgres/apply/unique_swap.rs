@@ -1,7 +1,7 @@
 //! Unique values that change hands: row A takes the value of row B, which takes another.
 //!
 //! PostgreSQL checks a unique index row by row, so that even a statement that ends well would fail half way.
-//! Rows whose value another row of the backup takes, and that give it up themselves (or, in a mirror, go away),
+//! Rows whose value another row of the backup takes, and that give it up themselves (or are going away),
 //! are parked before the merge: one column of the key gets NULL where it may, else a value that nobody has. Keys
 //! that can be deferred need none of it. Partial indexes and indexes over expressions are not covered: a swap
 //! under one of those is refused by the database, and nothing is written.
@@ -24,12 +24,23 @@ const FOLLOWED: &str = "
      WHERE f.contype = 'f' AND f.confupdtype IN ('c', 'n', 'd')
        AND (f.confrelid = $1 OR f.confrelid IN (SELECT relid FROM pg_partition_tree($1)))";
 
+/// The rows of a table that go away after the merge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// None does.
+    Nobody,
+    /// Those that the backup does not hold.
+    Absent,
+    /// Those whose keys are in this temporary table.
+    Listed(String),
+}
+
 /// Parks what must be parked in the tables of a group.
 /// A row that is as the backup has it once it is parked counts as updated: the merge will find nothing to do.
 pub(crate) async fn park(
     session: &Session,
     members: &[Member<'_>],
-    mirror: bool,
+    leaving: &[Leaving],
     counts: &mut [TableMerge],
 ) -> Result<(), DatabaseError> {
     for (place, target, stage) in members {
@@ -37,7 +48,7 @@ pub(crate) async fn park(
             let written = key.columns.iter().any(|place| target.places.contains(place));
             let fixed = key.columns.iter().all(|place| target.table.key.contains(place));
             if written && !fixed {
-                let done = park_key(session, target, stage, key, mirror).await?;
+                let done = park_key(session, target, stage, key, &leaving[*place]).await?;
                 counts[*place].updated += done;
                 counts[*place].unchanged = counts[*place].unchanged.saturating_sub(done);
             }
@@ -52,9 +63,9 @@ async fn park_key(
     target: &Target,
     stage: &str,
     key: &UniqueKey,
-    mirror: bool,
+    leaving: &Leaving,
 ) -> Result<u64, DatabaseError> {
-    let moving = moving(target, stage, key, mirror);
+    let moving = moving(target, stage, key, leaving);
     let swapped = format!("WITH moving AS MATERIALIZED ({moving}) SELECT EXISTS (SELECT FROM moving)");
     if !session.row(&swapped, &[]).await?.get::<_, bool>(0) {
         return Ok(0);
@@ -63,7 +74,7 @@ async fn park_key(
         || DatabaseError::UniqueSwap { table: target.table.name.clone(), constraint: key.name.clone() };
     // A value that stands there only meanwhile must not reach other rows: they would keep it.
     let followed: Vec<String> =
-        session.rows(FOLLOWED, &[&target.relation.oid]).await?.iter().map(|row| row.get(0)).collect();
+        session.rows_kept(FOLLOWED, &[&target.relation.oid]).await?.iter().map(|row| row.get(0)).collect();
     let Some((place, placeholder)) = placeholder(target, stage, key, &followed) else {
         return Err(refused());
     };
@@ -88,7 +99,7 @@ async fn park_key(
 }
 
 /// The keys of the rows that give a value up which another row of the backup takes.
-fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String {
+fn moving(target: &Target, stage: &str, key: &UniqueKey, leaving: &Leaving) -> String {
     let only = target.relation.only();
     let ident = |place: &usize| &target.relation.columns[*place].ident;
     let columns =
@@ -113,14 +124,16 @@ fn moving(target: &Target, stage: &str, key: &UniqueKey, mirror: bool) -> String
         same_key(target, "t", "s"),
         differs(target, &written),
     );
-    if !mirror {
-        return changed;
-    }
-    format!(
-        "{changed} UNION ALL SELECT {columns} FROM {only} AS t
-          WHERE NOT EXISTS (SELECT FROM {stage} AS s WHERE {}) AND {other}",
-        same_key(target, "t", "s"),
-    )
+    let leaving = match leaving {
+        Leaving::Nobody => return changed,
+        Leaving::Absent => {
+            format!("NOT EXISTS (SELECT FROM {stage} AS s WHERE {})", same_key(target, "t", "s"))
+        }
+        Leaving::Listed(gone) => {
+            format!("EXISTS (SELECT FROM {gone} AS g WHERE {})", same_key(target, "t", "g"))
+        }
+    };
+    format!("{changed} UNION ALL SELECT {columns} FROM {only} AS t WHERE {leaving} AND {other}")
 }
 
 /// A column of the key and what it is set to meanwhile: an expression over `m.number`, from 1.

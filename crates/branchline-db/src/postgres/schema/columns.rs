@@ -15,6 +15,7 @@ const COLUMNS: &str = "
     SELECT a.attrelid, a.attnum, a.attname::text, a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod),
            a.attnotnull, a.atthasdef, a.attidentity, a.attgenerated,
            CASE WHEN NOT l.collisdeterministic THEN format('%I.%I', ln.nspname, l.collname) END,
+           CASE WHEN l.oid IS NOT NULL THEN format('%I.%I', ln.nspname, l.collname) END,
            coalesce(has_column_privilege(a.attrelid, a.attnum, 'SELECT'), false)
       FROM pg_attribute AS a
       JOIN pg_class AS c ON c.oid = a.attrelid
@@ -51,6 +52,8 @@ pub(crate) struct ColumnDetail {
     pub(crate) enumeration: Option<String>,
     /// The collation in SQL, where it calls some texts equal that are not the same.
     pub(crate) lax_collation: Option<String>,
+    /// The collation in SQL, where the type has one.
+    pub(crate) collation: Option<String>,
     pub(crate) readable: bool,
 }
 
@@ -88,6 +91,7 @@ struct ColumnRow {
     identity: Identity,
     generated: bool,
     lax_collation: Option<String>,
+    collation: Option<String>,
     readable: bool,
 }
 
@@ -118,7 +122,8 @@ pub(super) async fn read(session: &Session) -> Result<AllColumns, DatabaseError>
             identity,
             generated: row.get::<_, i8>(9) != 0,
             lax_collation: row.get(10),
-            readable: row.get(11),
+            collation: row.get(11),
+            readable: row.get(12),
         });
     }
     Ok(AllColumns(all))
@@ -168,6 +173,7 @@ fn describe(row: &ColumnRow, name: ColumnName, types: &Types) -> Option<(Column,
             .then(|| resolved.base.as_ref().map(|base| format!("::{base}")))
             .flatten(),
         lax_collation: row.lax_collation.clone(),
+        collation: row.collation.clone(),
         readable: row.readable,
     };
     let has_default = row.has_default || resolved.has_default || row.identity != Identity::No || nullable;

@@ -12,8 +12,8 @@ use rusqlite::Connection;
 use super::super::error::failed;
 use super::super::ident::Ident;
 use super::super::schema::Catalogue;
-use super::merge::execute;
 use super::plan::TablePlan;
+use super::rows::execute;
 use super::statement::{not_staged, target_table};
 
 /// Refuses where a row of a table outside the backup points at a row that would be removed.

@@ -20,6 +20,16 @@ pub(super) struct TablePlan {
     pub(super) summaries: Vec<ColumnSummary>,
     /// The key's columns, as places in `columns`.
     pub(super) key: Vec<usize>,
+    /// The key's columns, as places in `summaries`.
+    pub(super) source_key: Vec<usize>,
+    /// For each column of `summaries`, its place in `columns`; nothing where it is missing here.
+    pub(super) reads: Vec<Option<usize>>,
+    /// Whether rows that cannot go in are held.
+    pub(super) holds: bool,
+    /// Whose rows these are: a place in the merge's list of origins, the backup itself being the first.
+    pub(super) origin: usize,
+    /// Whether rows carry marks: their versions stand on the stage beside their values.
+    pub(super) marked: bool,
     /// For each of them, the collation under which the target tells keys apart.
     pub(super) key_collations: Vec<Option<String>>,
     /// The declaration has conflict clauses of its own, which must be overruled.
@@ -29,7 +39,7 @@ pub(super) struct TablePlan {
 }
 
 /// One column on its way from the backup into the target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PlannedColumn {
     pub(super) name: ColumnName,
     /// Its place in the target's table.
@@ -49,6 +59,25 @@ impl TablePlan {
         self.columns.iter().position(|column| column.target == target)
     }
 
+    /// A plan for keys alone, of rows that are to be removed.
+    pub(super) fn of_removals(&self, place: usize) -> Self {
+        Self {
+            place,
+            name: self.name.clone(),
+            columns: self.key.iter().map(|&column| self.columns[column].clone()).collect(),
+            summaries: Vec::new(),
+            key: (0..self.key.len()).collect(),
+            source_key: Vec::new(),
+            reads: Vec::new(),
+            holds: self.holds,
+            origin: self.origin,
+            marked: true,
+            key_collations: self.key_collations.clone(),
+            overrule_conflicts: self.overrule_conflicts,
+            rows: 0,
+        }
+    }
+
     /// Whether two keys that are the same to the target may still be written differently.
     pub(super) fn key_may_differ(&self, at: usize) -> bool {
         let collation = self.key_collations[at].as_deref();
@@ -57,18 +86,25 @@ impl TablePlan {
     }
 }
 
-/// Fits all tables of the backup.
-///
-/// # Errors
-/// The first table that is unknown or excluded here, or whose columns, types or key do not fit.
-pub(super) fn of_tables(
-    catalogue: &Catalogue,
-    tables: &[TableSummary],
-) -> Result<Vec<TablePlan>, DatabaseError> {
-    tables.iter().enumerate().map(|(place, summary)| of_table(catalogue, place, summary)).collect()
+/// How rows of a backup are staged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Staged {
+    /// Whether they carry marks.
+    pub(super) marked: bool,
+    /// Whether those that cannot go in are held. Columns that are missing here are left to that.
+    pub(super) holds: bool,
 }
 
-fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Result<TablePlan, DatabaseError> {
+/// Fits a table of the backup; `place` names its table on the stage.
+///
+/// # Errors
+/// Where it is unknown or excluded here, or its columns, types or key do not fit.
+pub(super) fn of_table(
+    catalogue: &Catalogue,
+    place: usize,
+    summary: &TableSummary,
+    staged: Staged,
+) -> Result<TablePlan, DatabaseError> {
     let unknown = || DatabaseError::TableUnknown { table: summary.name.clone() };
     let table = catalogue.schema.table(&summary.name).ok_or_else(unknown)?;
     if let Some(exclusion) = &table.excluded {
@@ -79,21 +115,31 @@ fn of_table(catalogue: &Catalogue, place: usize, summary: &TableSummary) -> Resu
     }
     let (_, form) = catalogue.find(&summary.name).ok_or_else(unknown)?;
     check_foreign_keys(catalogue, table)?;
-    let columns: Vec<_> =
-        summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
+    let is_missing = |name: &ColumnName| staged.holds && table.position(name).is_none();
+    let there = summary.columns.iter().filter(|column| !is_missing(&column.name));
+    let columns: Vec<_> = there.map(|column| (column.name.clone(), column.logical_type.clone())).collect();
     let scope = fit(table, &columns, &summary.key)?;
     let columns = plan_columns(table, form, columns, &scope.places)?;
-    let staged = |name: &ColumnName| {
+    let position = |name: &ColumnName| columns.iter().position(|column| column.name == *name);
+    let in_plan = |name: &ColumnName| {
         let needed = || ScopeError::ColumnNeeded { table: table.name.clone(), column: name.clone() };
-        columns.iter().position(|column| column.name == *name).ok_or_else(needed)
+        position(name).ok_or_else(needed)
     };
-    let key = summary.key.iter().map(staged).collect::<Result<_, _>>()?;
+    let key = summary.key.iter().map(in_plan).collect::<Result<_, _>>()?;
+    let reads: Vec<_> = summary.columns.iter().map(|column| position(&column.name)).collect();
+    let in_summary = |name: &ColumnName| summary.columns.iter().position(|column| column.name == *name);
+    let source_key = summary.key.iter().filter_map(in_summary).collect();
     Ok(TablePlan {
         place,
         name: table.name.clone(),
         columns,
         summaries: summary.columns.clone(),
         key,
+        source_key,
+        reads,
+        holds: staged.holds,
+        origin: 0,
+        marked: staged.marked,
         key_collations: form.key_collations.clone(),
         overrule_conflicts: form.has_conflict_clause,
         rows: 0,

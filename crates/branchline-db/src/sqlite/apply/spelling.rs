@@ -13,6 +13,9 @@
 //! Tables without typed columns are not looked at. The canonical form of a value is made inside of SQLite, by
 //! functions `branchline_form_0` … that are registered on this session alone.
 //!
+//! An increment brings few rows, and must not cost what its tables weigh: there a key that is nowhere here is looked up in
+//! the spellings that can be guessed (`variants`).
+//!
 //! Limits: a pointer is only respelled after a parent that was here before this backup, and by the kinds of forms
 //! that the core knows (an interval has one). What is missed is refused as a broken foreign key, not merged wrongly.
 
@@ -25,21 +28,32 @@ use rusqlite::types::ValueRef;
 
 use super::super::affinity::ColumnForm;
 use super::super::error::failed;
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::super::schema::{Catalogue, TableForm};
 use super::super::stored::{Stored, for_compare};
 use super::plan::{PlannedColumn, TablePlan};
-use super::statement::{collate, missing, not_staged, same_key, stage_table, target_table};
+use super::statement::{missing, not_staged, same_key_from_stage, stage_table, target_table};
+use super::variants;
+
+/// How hard equal keys are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Search {
+    /// In every row of the table: one pass over it for each key.
+    AllRows,
+    /// By the spellings that can be guessed, each by index (`variants`): what a few changed rows may cost.
+    Variants,
+}
 
 /// Gives staged values the spelling of equal ones here; answers whether there were columns to look at.
 pub(super) fn adopt(
     connection: &Connection,
     catalogue: &Catalogue,
     plans: &[TablePlan],
+    search: Search,
 ) -> Result<bool, DatabaseError> {
     let with_types =
         || plans.iter().filter(|plan| plan.rows > 0 && plan.columns.iter().any(|c| c.typed.is_some()));
-    let mut functions = Functions { connection, known: Vec::new() };
+    let mut functions = Functions { connection, known: Vec::new(), search };
     for plan in with_types() {
         keys(&mut functions, plan)?;
         values(&mut functions, plan)?;
@@ -54,6 +68,20 @@ pub(super) fn adopt(
     Ok(!functions.known.is_empty())
 }
 
+/// Gives the keys of rows that are to be removed the spelling of equal ones here; answers whether there were columns to
+/// look at.
+pub(super) fn adopt_keys(
+    connection: &Connection,
+    removals: &[TablePlan],
+    search: Search,
+) -> Result<bool, DatabaseError> {
+    let mut functions = Functions { connection, known: Vec::new(), search };
+    for plan in removals.iter().filter(|plan| plan.rows > 0) {
+        keys(&mut functions, plan)?;
+    }
+    Ok(!functions.known.is_empty())
+}
+
 fn keys(functions: &mut Functions<'_>, plan: &TablePlan) -> Result<(), DatabaseError> {
     let mut pairs = Vec::with_capacity(plan.key.len());
     for (&place, collation) in plan.key.iter().zip(&plan.key_collations) {
@@ -62,7 +90,7 @@ fn keys(functions: &mut Functions<'_>, plan: &TablePlan) -> Result<(), DatabaseE
         pairs.push(functions.pair(place, column, column.name.as_str(), here, collation.clone())?);
     }
     let outside = format!(" AND {}", not_staged(plan, "t"));
-    respell(functions.connection, plan, &pairs, &target_table(plan), &missing(plan), &outside)
+    respell(functions, plan, &pairs, &target_table(plan), &missing(plan), &outside)
 }
 
 fn pointers(
@@ -86,7 +114,7 @@ fn pointers(
         set.join(" AND "),
         same.join(" AND ")
     );
-    respell(functions.connection, plan, &pairs, &parents, &nowhere, "")
+    respell(functions, plan, &pairs, &parents, &nowhere, "")
 }
 
 /// Gives the staged rows (alias `s`) that are `lost` the spelling of those of `there` (alias `t`) whose forms are
@@ -95,7 +123,7 @@ fn pointers(
 /// The forms of the lost rows are put into an indexed table first; then `there` is read once, and each of its rows
 /// looked up.
 fn respell(
-    connection: &Connection,
+    functions: &Functions<'_>,
     plan: &TablePlan,
     pairs: &[Pair],
     there: &str,
@@ -104,6 +132,10 @@ fn respell(
 ) -> Result<(), DatabaseError> {
     if pairs.iter().all(|pair| pair.forms.is_none()) {
         return Ok(());
+    }
+    if functions.search == Search::Variants {
+        let columns: Vec<_> = pairs.iter().map(|pair| (pair.place, pair.name.as_str())).collect();
+        return variants::respell(functions.connection, plan, &columns, there, lost, and);
     }
     let stage = stage_table(plan);
     let each = |write: &dyn Fn(usize, &Pair) -> String| -> Vec<String> {
@@ -131,7 +163,7 @@ fn respell(
          DROP TABLE branchline_stage.spelled;
          DROP TABLE branchline_stage.forms;"
     );
-    connection.execute_batch(&sql).map_err(failed)
+    functions.connection.execute_batch(&sql).map_err(failed)
 }
 
 /// The typed columns outside of the key, where they differ byte by byte and are equal.
@@ -159,7 +191,7 @@ fn values(functions: &mut Functions<'_>, plan: &TablePlan) -> Result<(), Databas
         stage_table(plan),
         sets.join(", "),
         target_table(plan),
-        same_key(plan, "t", "s"),
+        same_key_from_stage(plan, "t", "s"),
         here.join(", "),
         staged.join(", "),
     );
@@ -197,6 +229,7 @@ type Kind = (LogicalType, ColumnForm, LogicalType);
 struct Functions<'a> {
     connection: &'a Connection,
     known: Vec<Kind>,
+    search: Search,
 }
 
 impl Functions<'_> {

@@ -4,7 +4,7 @@
 //! `s` the staged one.
 
 use super::super::affinity::Affinity;
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::plan::TablePlan;
 
 /// The table of a plan on the stage.
@@ -22,11 +22,23 @@ pub(super) fn create_stage(plan: &TablePlan) -> String {
     for (place, column) in plan.columns.iter().enumerate() {
         sql.push_str(&format!(", c{place} {}", column.form.affinity.declaration()));
     }
+    if plan.marked {
+        for column in MARK_COLUMNS {
+            sql.push_str(&format!(", {column} INTEGER"));
+        }
+    }
     sql + ")"
 }
 
+/// What stands on the stage after the values of a row that carries a mark: its version (the lives by their places in
+/// the apply's list), and what is done with it (`marks`).
+pub(super) const MARK_COLUMNS: [&str; 6] =
+    ["life", "generation", "time", "was_life", "was_generation", "kind"];
+
 pub(super) fn insert_into_stage(plan: &TablePlan) -> String {
-    let parameters: Vec<_> = (1..=plan.columns.len() + 1).map(|number| format!("?{number}")).collect();
+    let marks = if plan.marked { MARK_COLUMNS.len() } else { 0 };
+    let parameters: Vec<_> =
+        (1..=plan.columns.len() + 1 + marks).map(|number| format!("?{number}")).collect();
     format!("INSERT INTO {} VALUES ({})", stage_table(plan), parameters.join(", "))
 }
 
@@ -38,16 +50,21 @@ pub(super) fn index_stage(plan: &TablePlan) -> String {
     format!("CREATE UNIQUE INDEX branchline_stage.k{place} ON r{place} ({})", columns.join(", "))
 }
 
-/// ` COLLATE "NAME"`, or nothing.
-pub(super) fn collate(collation: Option<&str>) -> String {
-    collation.map(|collation| format!(" COLLATE {}", Ident(collation))).unwrap_or_default()
-}
-
 /// That a row of the target (alias `target`) and a staged one (alias `staged`) have the same key.
 pub(super) fn same_key(plan: &TablePlan, target: &str, staged: &str) -> String {
     let same = |(column, collation): (&usize, &Option<String>)| {
         let name = Ident(plan.columns[*column].name.as_str());
         format!("{target}.{name} = {staged}.c{column}{}", collate(collation.as_deref()))
+    };
+    plan.key.iter().zip(&plan.key_collations).map(same).collect::<Vec<_>>().join(" AND ")
+}
+
+/// The same, for a query that is to go through the staged rows and look the target's up: without the `+`, SQLite may go
+/// through the whole table of the shop, and look the staged rows up.
+pub(super) fn same_key_from_stage(plan: &TablePlan, target: &str, staged: &str) -> String {
+    let same = |(column, collation): (&usize, &Option<String>)| {
+        let name = Ident(plan.columns[*column].name.as_str());
+        format!("{target}.{name} = (+{staged}.c{column}){}", collate(collation.as_deref()))
     };
     plan.key.iter().zip(&plan.key_collations).map(same).collect::<Vec<_>>().join(" AND ")
 }
@@ -63,7 +80,7 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
         target_table(plan),
         sets.join(", "),
         stage_table(plan),
-        same_key(plan, "t", "s"),
+        same_key_from_stage(plan, "t", "s"),
         differ(plan)?,
     ))
 }
@@ -75,7 +92,7 @@ pub(super) fn update(plan: &TablePlan) -> Option<String> {
 pub(super) fn count_matched(plan: &TablePlan) -> String {
     let differ = differ(plan).unwrap_or_else(|| "FALSE".to_owned());
     format!(
-        "SELECT count(*), count(CASE WHEN d THEN 1 END) FROM (SELECT {differ} AS d FROM {} AS s JOIN {} AS t ON {} LIMIT -1)",
+        "SELECT count(*), count(CASE WHEN d THEN 1 END) FROM (SELECT {differ} AS d FROM {} AS s CROSS JOIN {} AS t WHERE {} LIMIT -1)",
         stage_table(plan),
         target_table(plan),
         same_key(plan, "t", "s"),
@@ -93,7 +110,7 @@ fn written(plan: &TablePlan) -> impl Iterator<Item = usize> {
 /// Texts are compared byte by byte, whatever the column's collation, and values of untyped columns by their storage
 /// class as well: 1 and 1.0 are equal to SQLite and different to the shop. One row-value comparison, because a chain
 /// of ORs ends at a depth of 1,000.
-fn differ(plan: &TablePlan) -> Option<String> {
+pub(super) fn differ(plan: &TablePlan) -> Option<String> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     for place in written(plan) {
         let column = &plan.columns[place];
@@ -124,6 +141,17 @@ pub(super) fn insert(plan: &TablePlan, is_empty: bool) -> String {
         values.join(", "),
         stage_table(plan),
     )
+}
+
+/// The statements that bring in one row, by its number.
+pub(super) fn one(plan: &TablePlan) -> Vec<String> {
+    let statements = update(plan).into_iter().chain([insert(plan, false)]);
+    statements.map(|sql| format!("{sql} AND s.n = ?1")).collect()
+}
+
+/// Whether a row, by its number, is not here.
+pub(super) fn is_missing(plan: &TablePlan) -> String {
+    format!("SELECT EXISTS (SELECT 1 FROM {} AS s WHERE s.n = ?1 AND {})", stage_table(plan), missing(plan))
 }
 
 /// That a staged row (alias `s`) has no row of its key here.

@@ -2,7 +2,7 @@
 //!
 //! SQLite checks a unique key after each row and cannot put that off, so two rows that swap their values cannot be
 //! updated one after the other. The rows that stand in the way (their value is wanted by another row of the backup,
-//! and they themselves get another one, or are about to be removed by a mirror) are given a placeholder first: NULL
+//! and they themselves get another one, or are about to be removed) are given a placeholder first: NULL
 //! where the column takes it, else a value that nobody else has. SQLite's columns take values of any class, so there
 //! is always one, unless the table is STRICT with whole numbers (a random one then), or a rule of the shop refuses
 //! it: that is [`DatabaseError::UniqueSwap`], and everything is rolled back.
@@ -16,17 +16,28 @@ use rusqlite::Connection;
 
 use super::super::affinity::{Affinity, ColumnForm};
 use super::super::error::{failed, is_constraint};
-use super::super::ident::Ident;
+use super::super::ident::{Ident, collate};
 use super::super::schema::Catalogue;
 use super::plan::TablePlan;
-use super::statement::{collate, not_staged, or_abort, same_key, stage_table, target_table};
+use super::statement::{not_staged, or_abort, same_key, stage_table, target_table};
+
+/// Which rows of the table are about to be removed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Leaving<'a> {
+    /// None.
+    Nothing,
+    /// Those that the backup does not hold.
+    NotStaged,
+    /// Those whose keys stand on the stage for that.
+    Staged(&'a TablePlan),
+}
 
 /// Gives placeholders to the rows that stand in the way; answers whether there were some.
 pub(super) fn release(
     connection: &Connection,
     catalogue: &Catalogue,
     plan: &TablePlan,
-    mirror: bool,
+    leaving: Leaving<'_>,
 ) -> Result<bool, DatabaseError> {
     let mut released = false;
     let Some((table, form)) = catalogue.find(&plan.name) else { return Ok(released) };
@@ -40,7 +51,7 @@ pub(super) fn release(
         let free: Vec<usize> = columns.iter().copied().filter(|column| !plan.key.contains(column)).collect();
         let nullable = free.iter().copied().find(|&column| plan.columns[column].nullable);
         let Some(carrier) = nullable.or(free.first().copied()) else { continue };
-        let in_the_way = in_the_way(plan, &columns, collations, mirror);
+        let in_the_way = in_the_way(plan, &columns, collations, leaving);
         if !exists(connection, &in_the_way)? {
             continue;
         }
@@ -56,7 +67,7 @@ pub(super) fn release(
 }
 
 /// The keys of the target's rows that stand in the way (alias `r`).
-fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], mirror: bool) -> String {
+fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], leaving: Leaving<'_>) -> String {
     let same_value = |staged: &str| {
         let same = columns.iter().zip(collations).map(|(&column, collation)| {
             let name = Ident(plan.columns[column].name.as_str());
@@ -72,7 +83,11 @@ fn in_the_way(plan: &TablePlan, columns: &[usize], collations: &[String], mirror
         same_key(plan, "r", "own"),
         same_value("own"),
     );
-    let goes = if mirror { format!(" OR {}", not_staged(plan, "r")) } else { String::new() };
+    let goes = match leaving {
+        Leaving::Nothing => String::new(),
+        Leaving::NotStaged => format!(" OR {}", not_staged(plan, "r")),
+        Leaving::Staged(removals) => format!(" OR NOT ({})", not_staged(removals, "r")),
+    };
     // CROSS JOIN: from the staged rows to the target's, by its unique index, and not the other way round.
     format!(
         "SELECT {} FROM {stage} AS s CROSS JOIN {} AS r WHERE {} AND NOT ({}) AND ({changes}{goes})",

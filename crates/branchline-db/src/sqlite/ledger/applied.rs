@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::error::failed;
 
+pub(in super::super) const NAME: &str = "branchline_applied";
 pub(super) const TABLE: &str = "CREATE TABLE main.branchline_applied (
     place INTEGER PRIMARY KEY,
     backup TEXT NOT NULL UNIQUE,
@@ -23,19 +24,21 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_applied (
     applied_at TEXT NOT NULL,
     UNIQUE (source, epoch, sequence)
 )";
-const IS_THERE: &str =
-    "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = 'branchline_applied'";
-const FIND: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+/// The digest of a backup's metadata, which the next of its chain names; unknown for those that came before.
+pub(super) const ADD_METADATA: &str = "ALTER TABLE main.branchline_applied ADD COLUMN metadata BLOB";
+const FIND: &str =
+    "SELECT backup, source, epoch, sequence, checksum, receipt, metadata FROM main.branchline_applied
     WHERE backup = ?1";
-const LAST_OF: &str = "SELECT backup, source, epoch, sequence, checksum, receipt FROM main.branchline_applied
+const LAST_OF: &str =
+    "SELECT backup, source, epoch, sequence, checksum, receipt, metadata FROM main.branchline_applied
     WHERE source = ?1 ORDER BY epoch DESC, sequence DESC LIMIT 1";
 const TAKEN: &str =
     "SELECT count(*), count(CASE WHEN backup = ?1 AND checksum = ?2 AND source = ?3 AND epoch = ?4
     AND sequence = ?5 THEN 1 END) FROM main.branchline_applied
     WHERE backup = ?1 OR (source = ?3 AND epoch = ?4 AND sequence = ?5)";
 const ADD: &str = "INSERT INTO main.branchline_applied
-    (backup, source, backup_type, epoch, generation, sequence, checksum, receipt, applied_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    (backup, source, backup_type, epoch, generation, sequence, checksum, receipt, applied_at,
+    metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 
 /// The record of a backup; a database without a ledger has none.
 pub(in super::super) fn find(
@@ -95,15 +98,16 @@ pub(in super::super) fn add(
         request.checksum.as_bytes(),
         receipt,
         now.to_string(),
+        request.metadata.as_bytes(),
     ];
     connection.execute(ADD, values).map(drop).map_err(failed)
 }
 
 fn one(connection: &Connection, sql: &str, parameter: &str) -> Result<Option<AppliedRecord>, DatabaseError> {
-    let is_there: bool = connection.query_row(IS_THERE, [], |row| row.get(0)).map_err(failed)?;
-    if !is_there {
+    if !super::has_table(connection, NAME)? {
         return Ok(None);
     }
+    super::ensure(connection)?;
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let mut rows = statement.query(params![parameter]).map_err(failed)?;
     let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
@@ -123,7 +127,7 @@ fn record(row: &Row<'_>) -> Result<AppliedRecord, DatabaseError> {
         epoch: Epoch::new(number(2)?),
         sequence: Sequence::new(number(3)?),
         checksum: Digest::from_bytes(row.get(4).map_err(failed)?),
-        metadata: None,
+        metadata: row.get::<_, Option<_>>(6).map_err(failed)?.map(Digest::from_bytes),
         receipt: row.get(5).map_err(failed)?,
     })
 }

@@ -2,10 +2,11 @@
 
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::ports::{DatabaseError, Ledger};
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::super::error::failed;
 
+pub(in super::super) const NAME: &str = "branchline_meta";
 pub(super) const TABLE: &str = "CREATE TABLE main.branchline_meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     database_id TEXT NOT NULL,
@@ -14,9 +15,10 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_meta (
 )";
 pub(super) const FIRST_ROW: &str = "INSERT INTO main.branchline_meta (one, database_id, epoch, generation)
     VALUES (1, lower(hex(randomblob(16))), 1, 0)";
+const SET_PLACE: &str = "UPDATE main.branchline_meta SET epoch = ?1, generation = ?2 WHERE one = 1";
 const READ: &str = "SELECT database_id, epoch, generation FROM main.branchline_meta WHERE one = 1";
 
-pub(super) fn read(connection: &Connection) -> Result<Ledger, DatabaseError> {
+pub(in super::super) fn read(connection: &Connection) -> Result<Ledger, DatabaseError> {
     let ledger = connection.query_row(READ, [], |row| {
         Ok(Ledger {
             database_id: row.get(0)?,
@@ -26,4 +28,14 @@ pub(super) fn read(connection: &Connection) -> Result<Ledger, DatabaseError> {
         })
     });
     ledger.map_err(failed)
+}
+
+/// Puts down the life and its last generation.
+pub(in super::super) fn set_place(
+    connection: &Connection,
+    epoch: Epoch,
+    generation: Generation,
+) -> Result<(), DatabaseError> {
+    let place = params![epoch.value().cast_signed(), generation.value().cast_signed()];
+    connection.execute(SET_PLACE, place).map(drop).map_err(failed)
 }

@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use branchline_core::schema::{ColumnName, ForeignKey, TableName, UniqueKey};
 use rusqlite::{Connection, params};
 
-use super::TableForm;
+use super::{OddUnique, OnDelete, TableForm, index_text};
 
 const UNIQUE_INDEXES: &str =
     "SELECT name, origin = 'pk', partial FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name";
+const DECLARATION: &str =
+    "SELECT sql FROM main.sqlite_schema WHERE type = 'index' AND name = ?1 AND sql IS NOT NULL";
 const INDEX_COLUMNS: &str = "SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno";
 const FOREIGN_KEYS: &str = "SELECT id, \"table\", \"from\", \"to\", on_update, on_delete
     FROM pragma_foreign_key_list(?1) ORDER BY id, seq";
@@ -23,6 +25,8 @@ pub(super) struct Index {
     /// Nothing for an expression.
     columns: Vec<Option<String>>,
     pub(super) collations: Vec<String>,
+    /// Its declaration; nothing for one that belongs to the table's.
+    declaration: Option<String>,
 }
 
 impl Index {
@@ -34,6 +38,21 @@ impl Index {
         let place = |name: &Option<String>| position(columns, name.as_deref()?);
         let places = self.columns.iter().map(place).collect::<Option<Vec<_>>>()?;
         Some((UniqueKey { name: self.name, columns: places }, self.collations))
+    }
+}
+
+impl Index {
+    /// As one that only its declaration tells: a partial one, or one over expressions.
+    pub(super) fn odd_unique(&self) -> Option<OddUnique> {
+        if self.is_primary || !(self.is_partial || self.columns.iter().any(Option::is_none)) {
+            return None;
+        }
+        let text = index_text::take_apart(self.declaration.as_deref()?)?;
+        if text.terms.len() != self.collations.len() {
+            return None;
+        }
+        let terms = text.terms.into_iter().zip(self.collations.iter().cloned()).collect();
+        Some(OddUnique { name: self.name.clone(), terms, condition: text.condition })
     }
 }
 
@@ -50,7 +69,9 @@ pub(super) fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<
             .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<(Option<String>, String)>>>()?;
         let (columns, collations) = columns.into_iter().unzip();
-        indexes.push(Index { name, is_primary, is_partial, columns, collations });
+        let declaration = connection.prepare(DECLARATION)?.query_map(params![name], |row| row.get(0))?.next();
+        let declaration = declaration.transpose()?;
+        indexes.push(Index { name, is_primary, is_partial, columns, collations, declaration });
     }
     Ok(indexes)
 }
@@ -105,6 +126,12 @@ pub(super) fn foreign_keys(
         };
         let acts = |action: &str| !matches!(action, "NO ACTION" | "RESTRICT");
         form.cascades_on_update.push(acts(&first.on_update));
+        form.on_delete.push(match first.on_delete.as_str() {
+            "CASCADE" => OnDelete::Delete,
+            "RESTRICT" => OnDelete::Refuse,
+            "NO ACTION" => OnDelete::Nothing,
+            _ => OnDelete::Change,
+        });
         keys.push(ForeignKey {
             name: format!("{} -> {target_name}", from.join(", ")),
             columns: places,

@@ -78,6 +78,7 @@ pub(super) fn read(
     if excluded.is_some() && table_columns.len() != found.len() {
         return Ok(Table { excluded, ..super::not_a_table(name, "") });
     }
+    form.odd_uniques = indexes.iter().filter_map(keys::Index::odd_unique).collect();
     let unique: Vec<_> =
         indexes.into_iter().filter_map(|index| index.unique_key(&found_names(&found))).collect();
     form.unique_collations = unique.iter().map(|(_, collations)| collations.clone()).collect();

@@ -78,9 +78,19 @@ impl TestDatabase {
 
     /// Its schema as `pg_dump` writes it, without the ledger's.
     pub(super) fn dump_schema(&self) -> String {
+        self.dump(&["--schema-only", "--no-owner", "--exclude-schema=branchline"])
+    }
+
+    /// Its whole schema as `pg_dump` writes it.
+    pub(super) fn dump_all(&self) -> String {
+        self.dump(&["--schema-only"])
+    }
+
+    fn dump(&self, arguments: &[&str]) -> String {
         let url = self.url();
         let dump = std::process::Command::new("pg_dump")
-            .args(["--schema-only", "--no-owner", "--exclude-schema=branchline", "--dbname", &url])
+            .args(arguments)
+            .args(["--dbname", &url])
             .output()
             .expect("pg_dump is installed with PostgreSQL");
         assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));

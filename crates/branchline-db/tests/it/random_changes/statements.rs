@@ -47,7 +47,7 @@ pub(super) fn statement(dice: &mut Dice, engine: Engine) -> String {
         34..46 => delete(dice),
         46..60 => change_of_key(dice),
         60..90 => prices(dice),
-        90..97 => overwrite(dice, engine),
+        90..98 => overwrite(dice, engine),
         _ => empty(dice, engine),
     }
 }
@@ -105,18 +105,22 @@ fn insert(dice: &mut Dice) -> String {
             WHERE TRUE ON CONFLICT DO NOTHING",
             nick(dice)
         ),
-        2 => format!(
-            "INSERT INTO baskets SELECT '{}', id, 'note {near}' FROM members WHERE id >= {near} ORDER BY id LIMIT 1
-            ON CONFLICT DO NOTHING",
-            basket(dice)
-        ),
+        2 => {
+            let owner = format!(
+                "coalesce((SELECT min(id) FROM members WHERE id >= {near}), (SELECT max(id) FROM members))"
+            );
+            let row = |dice: &mut Dice| format!("('{}', {owner}, 'note {near}')", basket(dice));
+            let rows = [row(dice), row(dice), row(dice), row(dice)].join(", ");
+            format!("INSERT INTO baskets VALUES {rows} ON CONFLICT DO NOTHING")
+        }
         3 => format!(
             "INSERT INTO basket_lines SELECT id, {line}, {near} FROM baskets WHERE id >= '{}' ORDER BY id LIMIT 1
             ON CONFLICT DO NOTHING",
             basket(dice)
         ),
         4 => format!(
-            "INSERT INTO basket_lines SELECT id, {line}, {near} FROM baskets WHERE TRUE ON CONFLICT DO NOTHING"
+            "INSERT INTO basket_lines SELECT id, line, {near} FROM baskets, (SELECT {line} AS line UNION ALL SELECT {line} + 1) AS lines
+            WHERE TRUE ON CONFLICT DO NOTHING"
         ),
         _ => format!(
             "INSERT INTO shelves SELECT {id}, 'shelf {near}', (SELECT id FROM shelves WHERE id >= {near} ORDER BY id LIMIT 1)
@@ -151,7 +155,7 @@ fn delete(dice: &mut Dice) -> String {
         1 => format!("DELETE FROM baskets WHERE member = {id}"),
         2 => format!("DELETE FROM basket_lines WHERE line = {line} AND quantity < {id}"),
         3 => format!("DELETE FROM shelves WHERE id = {id}"),
-        4 => format!("DELETE FROM members WHERE id > {id} AND nick IS NULL"),
+        4 => format!("DELETE FROM members WHERE id > {id} AND id < {id} + 5 AND nick IS NULL"),
         _ => format!(
             "DELETE FROM regions WHERE code = 'r{line}' AND NOT EXISTS (SELECT 1 FROM members WHERE region = 'r{line}')"
         ),
@@ -204,7 +208,7 @@ fn overwrite(dice: &mut Dice, engine: Engine) -> String {
 
 /// A whole table at once, with what hangs on it.
 fn empty(dice: &mut Dice, engine: Engine) -> String {
-    let table = if dice.one_in(2) { "prices" } else { "baskets" };
+    let table = if dice.below(3) > 0 { "prices" } else { "baskets" };
     match engine {
         Engine::Sqlite => format!("DELETE FROM {table}"),
         Engine::Postgres => format!("TRUNCATE {table} CASCADE"),

@@ -3,7 +3,7 @@
 //! ```json
 //! {"server":"HQ","producer":"branchline 0.1.0","protocol":[0,0],"features":[],"time":"2025-11-23T10:00:00Z",
 //!  "lastApplied":{"epoch":1,"sequence":7},
-//!  "standing":{"epoch":1,"relays":false,"knowledge":[{"server":"HQ","epoch":1,"generation":5}]},
+//!  "standing":{"epoch":1,"sealed":4,"knowledge":[{"server":"HQ","epoch":1,"generation":5}]},
 //!  "tables":[{"name":"orders","rows":3,"key":["id"],"fingerprint":"sha256:…",
 //!    "columns":[{"name":"id","type":"int64","native":"bigint","nullable":false,"default":true,"generated":false}],
 //!    "excluded":{"reason":"no_primary_key"}}]}
@@ -51,7 +51,7 @@ struct LastAppliedBody {
 #[derive(Serialize, Deserialize)]
 struct StandingBody {
     epoch: u64,
-    relays: bool,
+    sealed: u64,
     knowledge: Vec<KnownBody>,
 }
 
@@ -148,7 +148,7 @@ fn standing_body(standing: &Standing) -> StandingBody {
     };
     StandingBody {
         epoch: standing.life.epoch.value(),
-        relays: standing.relays,
+        sealed: standing.sealed.value(),
         knowledge: standing.knowledge.iter().map(known).collect(),
     }
 }
@@ -161,7 +161,7 @@ fn standing_of(body: StandingBody, server: &ServerId) -> Result<Standing, BodyEr
     Ok(Standing {
         life: Life::new(server.clone(), Epoch::new(body.epoch)),
         knowledge: body.knowledge.into_iter().map(known).collect::<Result<_, BodyError>>()?,
-        relays: body.relays,
+        sealed: Sequence::new(body.sealed),
     })
 }
 
@@ -302,7 +302,7 @@ mod tests {
             standing: Some(Standing {
                 life: life.clone(),
                 knowledge: [(life, Generation::new(u64::MAX))].into_iter().collect(),
-                relays: true,
+                sealed: Sequence::new(12),
             }),
             path: "somewhere".into(),
         }

@@ -8,27 +8,27 @@ use branchline_core::ports::{Amendment, AttachReport, AttachRequest};
 use super::super::backup::table_name;
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Engine, Fixture, Shape, TestDatabase, assert_refused, run_in, worked};
-use super::server::{TestServer, pair, send};
+use super::server::{TestServer, assert_same, pair, send};
 use crate::state::server_id;
 
 /// Everything that PostgreSQL's catalogue has of a database that is not its own.
 const LISTING_POSTGRES: &str = "
 WITH ours AS (
-    SELECT oid, nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+    SELECT oid, nspname, nspacl FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
 )
-SELECT 'schema ' || nspname || coalesce(nspacl::text, '') FROM pg_namespace WHERE oid IN (SELECT oid FROM ours)
-UNION ALL SELECT 'class ' || nspname || '.' || relname || relkind || coalesce(relacl::text, '') || coalesce(reloptions::text, '')
-    || relreplident FROM pg_class JOIN ours ON ours.oid = relnamespace
-UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname || attnum || atttypid::regtype
+SELECT concat_ws(' ', 'schema', nspname, nspacl) FROM ours
+UNION ALL SELECT concat_ws(' ', 'class', nspname, relname, relkind, relacl, reloptions, relreplident)
+    FROM pg_class JOIN ours ON ours.oid = relnamespace
+UNION ALL SELECT concat_ws(' ', 'column', attrelid::regclass, attname, attnum, atttypid::regtype, attacl)
     FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN ours ON ours.oid = relnamespace
-UNION ALL SELECT 'trigger ' || pg_get_triggerdef(pg_trigger.oid) FROM pg_trigger WHERE NOT tgisinternal
-UNION ALL SELECT 'constraint ' || conrelid::regclass || conname || pg_get_constraintdef(pg_constraint.oid)
+UNION ALL SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid))
     FROM pg_constraint JOIN ours ON ours.oid = connamespace
-UNION ALL SELECT 'function ' || pg_get_functiondef(pg_proc.oid) FROM pg_proc JOIN ours ON ours.oid = pronamespace
-UNION ALL SELECT 'type ' || nspname || typname FROM pg_type JOIN ours ON ours.oid = typnamespace
-UNION ALL SELECT 'event trigger ' || evtname FROM pg_event_trigger
-UNION ALL SELECT 'rights by default ' || defaclacl::text FROM pg_default_acl
-UNION ALL SELECT 'setting ' || setconfig::text FROM pg_db_role_setting
+UNION ALL SELECT pg_get_functiondef(pg_proc.oid) FROM pg_proc JOIN ours ON ours.oid = pronamespace
+UNION ALL SELECT concat_ws(' ', 'type', nspname, typname) FROM pg_type JOIN ours ON ours.oid = typnamespace
+UNION ALL SELECT concat_ws(' ', 'event trigger', evtname) FROM pg_event_trigger
+UNION ALL SELECT concat_ws(' ', 'rights by default', defaclacl) FROM pg_default_acl
+UNION ALL SELECT concat_ws(' ', 'setting', setconfig) FROM pg_db_role_setting
     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY 1";
 
@@ -179,7 +179,7 @@ pub async fn a_role_without_rights_on_the_ledger_writes_as_before(fixture: &dyn 
     .await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!(backup.lines(), 3);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A migration that copies a table, drops it and gives the copy its name takes the triggers with it.
@@ -203,7 +203,7 @@ pub async fn a_rebuilt_table_is_noticed_at_the_pack(fixture: &dyn Fixture) {
     store.write("UPDATE codes SET slot = 8 WHERE id = 2; DELETE FROM codes WHERE id = 1").await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!(backup.count("codes"), (1, 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
     assert!(store.state().await.tables[&codes], "a pack takes the mark away");
     let done = Amendment::SetCompareDue { tables: vec![codes.clone()], due: false };
     worked(store.capture().amend(done).await);
@@ -232,12 +232,12 @@ pub async fn a_new_table_is_taken_in_with_its_rows(fixture: &dyn Fixture) {
     hq.write(table).await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!(backup.count("vouchers"), (2, 0));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
     assert!(store.state().await.tables.contains_key(&table_name("vouchers")));
     store.write("DELETE FROM vouchers WHERE id = 1; INSERT INTO vouchers VALUES (3, 30)").await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!(backup.count("vouchers"), (1, 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A table that was dropped is captured no more, and holds up nothing.
@@ -260,5 +260,5 @@ pub async fn a_new_column_travels(fixture: &dyn Fixture) {
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!(backup.count("products"), (1, 0));
     assert_eq!(hq.query("SELECT shelf FROM products WHERE id = 2").await, ["top"]);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }

@@ -4,7 +4,7 @@ use branchline_core::id::Generation;
 
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Engine, Fixture, Shape, TestDatabase, worked};
-use super::server::{TestServer, assert_quiet, deliver, pair, send, settle};
+use super::server::{TestServer, assert_quiet, assert_same, deliver, pair, send, settle};
 use crate::state::server_id;
 
 /// Rows of a base that come into an empty table are its base: they cost no versions, and do not go back.
@@ -50,8 +50,8 @@ pub async fn two_bases_in_one_table_are_told_apart(fixture: &dyn Fixture) {
     let (back, _) = send(&mut hq, &mut store).await;
     assert_eq!((back.count("products"), back.lines()), ((1, 0), 1));
     send(&mut third, &mut store).await;
-    assert_eq!(store.hashes().await, third.hashes().await);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &third).await;
+    assert_same(&store, &hq).await;
 }
 
 /// What a backup brought is no change made here.

@@ -1,12 +1,13 @@
 //! Claims about rows that cannot go in: they are held with a reason, the rest goes in, and they follow when they can.
 
+use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
 use branchline_core::id::Generation;
-use branchline_core::ports::HeldRow;
+use branchline_core::ports::{Amendment, HeldRow};
 
 use super::super::backup::table_name;
 use super::super::{Fixture, Shape, assert_refused, worked};
-use super::server::{TestServer, deliver, pair, send, settle};
+use super::server::{TestServer, assert_same, deliver, pair, send, settle};
 
 /// What is held of a table, and why.
 async fn held(server: &TestServer, table: &str) -> Vec<HeldRow> {
@@ -57,7 +58,7 @@ pub async fn a_row_without_its_parent_is_held_until_it_comes(fixture: &dyn Fixtu
     assert!(held(&hub, "complaints").await.is_empty());
     let onward = hub.pack_for(&maker.id).await;
     assert_eq!(onward.position.knowledge.generation(&adder.life()), Some(Generation::new(2)));
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
 }
 
 fn version_of(
@@ -67,6 +68,28 @@ fn version_of(
 ) -> branchline_core::version::Version {
     let rows = backup.rows_of(table);
     rows.into_iter().find(|row| row.line.contains(part)).expect("a row of the backup").version
+}
+
+/// A relay does not pass on what it holds back, passes on what is not in its way, and lets nobody believe to have it
+/// all.
+pub async fn what_is_held_is_passed_on_once_it_went_in(fixture: &dyn Fixture) {
+    let (mut maker, mut adder, mut hub) = two_makers(fixture, Shape::Shop).await;
+    hub.relay_to(&maker.id);
+    maker.write(r#"INSERT INTO customers (id, "fullName") VALUES (1, 'Ada')"#).await;
+    send(&mut maker, &mut adder).await;
+    adder.write("INSERT INTO complaints VALUES (1, 1); INSERT INTO products VALUES (1, 'A-1', '1')").await;
+    send(&mut adder, &mut hub).await;
+    adder.write("INSERT INTO products VALUES (2, 'A-2', '2')").await;
+    send(&mut adder, &mut hub).await;
+    let (onward, _) = send(&mut hub, &mut maker).await;
+    assert_eq!((onward.count("products"), onward.count("complaints")), ((2, 0), (0, 0)));
+    assert_eq!(maker.state().await.knowledge.generation(&adder.life()), Some(Generation::new(0)));
+    send(&mut maker, &mut hub).await;
+    let (onward, _) = send(&mut hub, &mut maker).await;
+    assert_eq!(onward.count("complaints"), (1, 0));
+    assert_eq!(maker.state().await.knowledge.generation(&adder.life()), Some(Generation::new(2)));
+    assert_same(&maker, &adder).await;
+    assert_same(&maker, &hub).await;
 }
 
 /// What hangs on a held row is held too, and all of it follows at once.
@@ -80,7 +103,7 @@ pub async fn what_hangs_on_a_held_row_is_held(fixture: &dyn Fixture) {
     assert_eq!((merged.inserted, merged.held, hub.state().await.held.len()), (1, 3, 3));
     let (_, report) = send(&mut maker, &mut hub).await;
     assert_eq!((report.released, hub.state().await.held.len()), (3, 0));
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
 }
 
 /// A newer version of a held row takes its place; one that has no fault goes in at once.
@@ -99,8 +122,28 @@ pub async fn a_newer_version_replaces_a_held_one(fixture: &dyn Fixture) {
     assert_eq!((rows.len(), rows[0].version.dot.generation), (1, Generation::new(2)));
     assert_eq!(hub.query("SELECT name FROM categories").await, ["b"]);
     send(&mut maker, &mut hub).await;
-    assert_eq!(hub.hashes().await, adder.hashes().await);
+    assert_same(&hub, &adder).await;
     assert!(hub.state().await.held.is_empty());
+}
+
+/// A held row that a full backup of its sender lacks was deleted there: it does not go in when it could.
+pub async fn a_held_row_that_a_full_backup_lacks_was_deleted(fixture: &dyn Fixture) {
+    let (mut maker, mut adder, mut hub) = two_makers(fixture, Shape::Shop).await;
+    maker.write(r#"INSERT INTO customers (id, "fullName") VALUES (1, 'Ada')"#).await;
+    send(&mut maker, &mut adder).await;
+    adder.write("INSERT INTO complaints VALUES (1, 1), (2, 1)").await;
+    send(&mut adder, &mut hub).await;
+    assert_eq!(hub.state().await.held.len(), 2);
+    adder.write("DELETE FROM complaints WHERE id = 1").await;
+    adder.pack_for(&maker.id).await;
+    let known_to_all = adder.state().await.knowledge;
+    assert_eq!(worked(adder.capture().amend(Amendment::Purge { known_to_all }).await), 1);
+    let (full, _) = send(&mut adder, &mut hub).await;
+    assert_eq!((full.request.backup_type, full.count("complaints")), (BackupType::Full, (1, 0)));
+    send(&mut maker, &mut hub).await;
+    assert!(hub.state().await.held.is_empty());
+    assert_eq!(hub.query("SELECT id FROM complaints").await, ["2"]);
+    assert_same(&hub, &adder).await;
 }
 
 /// A parent that was deleted here meanwhile: when it is written again over there, it comes back with its child.
@@ -209,7 +252,7 @@ pub async fn rejecting_leaves_nothing(fixture: &dyn Fixture) {
     store.write("INSERT INTO complaints VALUES (1, 1), (2, 2); DELETE FROM loyalty").await;
     let backup = store.pack_for(&hq.id).await;
     let (before, hashes) = (hq.state().await, hq.hashes().await);
-    assert_refused(hq.try_apply(&backup.clone().rejecting()).await, Code::FOREIGN_KEY_BROKEN);
+    assert_refused(backup.clone().rejecting().apply(hq.database()).await, Code::FOREIGN_KEY_BROKEN);
     let after = hq.state().await;
     assert_eq!((after.knowledge, after.held, after.conflicts), (before.knowledge, before.held, 0));
     assert_eq!((after.pending, after.clock), (before.pending, before.clock));

@@ -5,7 +5,7 @@ use branchline_core::ports::MergeReport;
 use super::super::restoring::SHOP_ROWS;
 use super::super::{Engine, Fixture, Shape, run_in, worked};
 use super::carried::CarriedBackup;
-use super::server::{TestServer, assert_quiet, pair, send};
+use super::server::{TestServer, assert_quiet, assert_same, pair, send};
 use crate::state::server_id;
 
 /// What one server's statements bring to its peer, with both equal afterwards and nothing coming back.
@@ -18,7 +18,7 @@ async fn sent_after(
     let (mut store, mut hq) = pair(fixture, shape, rows).await;
     store.write(statements).await;
     let (backup, report) = send(&mut store, &mut hq).await;
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
     assert_eq!(backup.merged_in_all(&report).conflicts, 0);
     assert_quiet(&mut store, &mut hq).await;
     (backup, report)
@@ -109,7 +109,7 @@ pub async fn bulk_statements_travel(fixture: &dyn Fixture) {
     let (backup, report) = send(&mut store, &mut hq).await;
     let merged = backup.merged(&report, "codes");
     assert_eq!((backup.count("codes"), merged.updated, merged.deleted), ((5_000, 500), 5_000, 500));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A table that is emptied at once, with what hangs on it.
@@ -124,7 +124,7 @@ pub async fn an_emptied_table_travels(fixture: &dyn Fixture) {
     let (backup, report) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("orders"), backup.count("order_items"), backup.lines()), ((0, 2), (0, 3), 5));
     assert_eq!(backup.merged(&report, "order_items").deleted, 3);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Its last image, once.
@@ -161,7 +161,7 @@ pub async fn a_change_that_was_rolled_back_does_not_travel(fixture: &dyn Fixture
     run_in(&mut *session, partly).await;
     let (backup, _) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("products"), backup.lines()), ((1, 0), 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Rows that a foreign key takes along, and each is counted where it arrives.
@@ -195,6 +195,34 @@ pub async fn changes_under_odd_names_travel(fixture: &dyn Fixture) {
         DELETE FROM """; DROP TABLE ""orderItems""; --" WHERE "..\x" = 5"#;
     let (backup, _) = sent_after(fixture, Shape::Names, rows, changed).await;
     assert_eq!((backup.count("orderItems"), backup.lines()), ((2, 1), 4));
+}
+
+/// Words that stand in a trigger, or in a table of ours, as names of the shop's.
+pub async fn names_that_a_trigger_uses_are_only_names(fixture: &dyn Fixture) {
+    let table = r#"CREATE TABLE change (
+        "key" TEXT, moment TEXT, at TEXT, "new" TEXT, "old" TEXT, n TEXT, o TEXT, t TEXT, r TEXT, id TEXT, found TEXT,
+        tg_op TEXT, "row" TEXT, version TEXT, "time" TEXT, life TEXT, table_id BIGINT, PRIMARY KEY ("key", moment)
+    );
+    CREATE TABLE version (id BIGINT PRIMARY KEY, change TEXT, captured TEXT);"#;
+    let mut servers = Vec::new();
+    for id in ["STORE-001", "HQ"] {
+        servers.push(TestServer::attached(fixture, Shape::Nothing, table, id).await);
+    }
+    let [store, hq] = servers.as_mut_slice() else { unreachable!("two servers") };
+    store.write("INSERT INTO version VALUES (1, 'a', 'b'), (2, NULL, NULL)").await;
+    store.write(r#"INSERT INTO change ("key", moment) VALUES ('a', 'b'), ('c', 'd'), ('e', 'f')"#).await;
+    send(store, hq).await;
+    send(hq, store).await;
+    assert_same(store, hq).await;
+    store.write(r#"UPDATE change SET at = 'x', "new" = 'y', id = 'z' WHERE "key" = 'a'"#).await;
+    store
+        .write(r#"UPDATE change SET moment = 'x' WHERE "key" = 'c'; DELETE FROM change WHERE "key" = 'e'"#)
+        .await;
+    store.write("DELETE FROM version WHERE id = 2; UPDATE version SET captured = NULL").await;
+    let (backup, _) = send(store, hq).await;
+    assert_eq!((backup.count("change"), backup.count("version")), ((2, 2), (1, 1)));
+    assert_same(store, hq).await;
+    assert_quiet(store, hq).await;
 }
 
 /// Rows that point at each other, and at rows of their own table.

@@ -9,7 +9,7 @@ use branchline_core::pack::{Audience, plan_pack};
 use super::super::backup::table_name;
 use super::super::restoring::{MANY_CODES, SHOP_ROWS};
 use super::super::{Engine, Fixture, Shape, run_in, worked};
-use super::server::{TestServer, assert_quiet, deliver, pair, send};
+use super::server::{TestServer, assert_quiet, assert_same, deliver, pair, send};
 use crate::state::server_id;
 
 const ORDER_8: &str =
@@ -38,7 +38,7 @@ pub async fn a_late_commit_goes_with_the_next_pack(fixture: &dyn Fixture) {
     let (backup, report) = send(&mut store, &mut hq).await;
     assert_eq!((backup.count("orders"), backup.count("order_items"), backup.lines()), ((1, 0), (1, 0), 2));
     assert_eq!(backup.merged_in_all(&report).held, 0);
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Three that overlap: each pack brings whole transactions, and a child that one session hung on the row of another
@@ -64,7 +64,7 @@ pub async fn transactions_that_overlap_travel_whole(fixture: &dyn Fixture) {
     run_in(&mut *child, "COMMIT").await;
     let (last, _) = send(&mut store, &mut hq).await;
     assert_eq!((last.count("order_items"), last.lines()), ((1, 0), 1));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// A pack that begins while a transaction is open has all of it or nothing, whether it waits for it (SQLite) or not.
@@ -79,7 +79,7 @@ pub async fn a_pack_never_has_half_a_transaction(fixture: &dyn Fixture) {
     deliver(&mut store, &mut hq, &first).await;
     let (second, _) = send(&mut store, &mut hq).await;
     assert_eq!(second.lines(), if whole { 0 } else { 2 });
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// While a position is read, the shop writes to the same tables, others pack, and a backup is applied.
@@ -147,7 +147,7 @@ pub async fn a_position_does_not_see_later_changes(fixture: &dyn Fixture) {
     let (second, _) = send(&mut store, &mut hq).await;
     assert_eq!((second.count("products"), second.count("order_items")), ((2, 1), (0, 1)));
     assert_eq!(second.position.generation, position.generation.next());
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
 }
 
 /// Two packs at the same time bring every change once.
@@ -189,7 +189,7 @@ pub async fn a_first_full_and_its_increments_leave_no_gap(fixture: &dyn Fixture)
     assert_eq!((increment.count("orders"), increment.lines()), ((1, 0), 3));
     let merged = increment.merged_in_all(&report);
     assert_eq!((merged.inserted, merged.updated, merged.deleted, merged.unchanged), (1, 1, 1, 0));
-    assert_eq!(store.hashes().await, hq.hashes().await);
+    assert_same(&store, &hq).await;
     assert_quiet(&mut store, &mut hq).await;
 }
 
@@ -208,7 +208,7 @@ pub async fn each_peer_gets_what_it_lacks(fixture: &dyn Fixture) {
     let (to_second, _) = send(&mut store, &mut second).await;
     assert_eq!((to_second.count("products"), to_second.count("order_items")), ((2, 0), (0, 1)));
     for server in [&hq, &second] {
-        assert_eq!(server.hashes().await, store.hashes().await, "{}", server.id);
+        assert_same(server, &store).await;
     }
 }
 
@@ -253,7 +253,7 @@ pub async fn a_relay_passes_on_what_others_made(fixture: &dyn Fixture) {
         assert_eq!(relayed.rows_of(table)[0].version, from_store.rows_of(table)[0].version);
     }
     assert_eq!(other.state().await.knowledge.generation(&store.life()), Some(Generation::new(1)));
-    assert_eq!(other.hashes().await, store.hashes().await);
+    assert_same(&other, &store).await;
     assert_quiet(&mut hub, &mut other).await;
     assert_quiet(&mut hub, &mut store).await;
 }
@@ -278,8 +278,8 @@ pub async fn a_ring_of_relays_settles(fixture: &dyn Fixture) {
         send(&mut two, &mut three).await;
         send(&mut three, &mut one).await;
     }
-    assert_eq!(one.hashes().await, two.hashes().await);
-    assert_eq!(two.hashes().await, three.hashes().await);
+    assert_same(&one, &two).await;
+    assert_same(&two, &three).await;
     assert_eq!(one.query("SELECT id FROM products ORDER BY id").await, ["1", "2", "3", "7", "8"]);
     let left = [one.pack_for(&ids[1]).await, two.pack_for(&ids[2]).await, three.pack_for(&ids[0]).await];
     assert_eq!(left.map(|backup| backup.lines()), [0, 0, 0]);

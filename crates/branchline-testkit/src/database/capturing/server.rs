@@ -3,7 +3,7 @@
 //! It does what the stages of a node do with the ports, and nothing is sealed, sent or kept between: a backup goes
 //! from hand to hand. Everything that a backup says of what its source holds counts as an answer of the source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use branchline_core::compare::TableHashes;
@@ -12,7 +12,7 @@ use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 use branchline_core::ports::{
-    AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, DatabaseError, MergeReport,
+    AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, MergeReport,
 };
 use branchline_core::schema::TableName;
 use branchline_core::version::Life;
@@ -36,6 +36,7 @@ pub struct TestServer {
 #[derive(Debug, Default)]
 struct TestPeer {
     acknowledged: Knowledge,
+    lent: Knowledge,
     relay: bool,
     sequence: u64,
 }
@@ -157,27 +158,20 @@ impl TestServer {
     ) -> CarriedBackup {
         let known = self.peers.entry(peer.clone()).or_default();
         known.sequence += 1;
-        let audience =
-            Audience { acknowledged: known.acknowledged.clone(), relay: known.relay, lent: Knowledge::new() };
+        let audience = Audience {
+            acknowledged: known.acknowledged.clone(),
+            lent: known.lent.clone(),
+            relay: known.relay,
+        };
         let plan = plan_pack(changes.position(), &audience, full);
         CarriedBackup::read(changes, &plan, &self.id, peer, known.sequence).await
     }
 
-    /// Applies a backup.
-    ///
-    /// # Errors
-    /// What the database refuses.
-    pub async fn try_apply(&mut self, backup: &CarriedBackup) -> Result<MergeReport, DatabaseError> {
-        let report = backup.apply(self.database()).await?;
-        self.acknowledge(&backup.request.source, &backup.context().knowledge);
-        Ok(report)
-    }
-
     /// Applies a backup that must go in. What is held here afterwards is what the backup covers and what was held
     /// before, where changes are captured here.
-    pub async fn apply(&mut self, backup: &CarriedBackup) -> MergeReport {
+    pub async fn apply(&self, backup: &CarriedBackup) -> MergeReport {
         let before = worked(self.capture().look().await);
-        let report = worked(self.try_apply(backup).await);
+        let report = worked(backup.apply(self.database()).await);
         assert_eq!(report.knowledge.is_some(), before.is_some());
         if let (Some(held), Some(before)) = (&report.knowledge, before) {
             let mut expected = before.knowledge;
@@ -201,9 +195,16 @@ pub async fn send(from: &mut TestServer, to: &mut TestServer) -> (CarriedBackup,
 /// A backup that was packed goes to its target, which answers.
 pub async fn deliver(from: &mut TestServer, to: &mut TestServer, backup: &CarriedBackup) -> MergeReport {
     let report = to.apply(backup).await;
+    answer(from, to, backup, &report);
+    report
+}
+
+/// What both know of each other once a backup was applied.
+pub fn answer(from: &mut TestServer, to: &mut TestServer, backup: &CarriedBackup, report: &MergeReport) {
+    to.acknowledge(&from.id, &backup.context().knowledge);
     let held = report.knowledge.clone().unwrap_or_else(|| backup.context().covers.clone());
     from.acknowledge(&to.id, &held);
-    report
+    from.peers.entry(to.id.clone()).or_default().lent = backup.position.seen.clone();
 }
 
 /// Both send each other what they have until both are equal.
@@ -215,16 +216,34 @@ pub async fn settle(one: &mut TestServer, other: &mut TestServer) {
         send(one, other).await;
         send(other, one).await;
     }
-    assert_eq!(one.hashes().await, other.hashes().await, "{} and {} differ", one.id, other.id);
+    assert_same(one, other).await;
     assert_quiet(one, other).await;
 }
 
-/// Asserts that two servers have nothing for each other.
+/// Asserts that two servers have the same rows; names the tables in which they have not.
+pub async fn assert_same(one: &TestServer, other: &TestServer) {
+    let (here, there) = (one.hashes().await, other.hashes().await);
+    let tables: BTreeSet<_> = here.keys().chain(there.keys()).collect();
+    let rows = |of: &BTreeMap<TableName, TableHashes>, table| of.get(table).map(|hashes| hashes.rows);
+    let differ: Vec<_> = tables
+        .into_iter()
+        .filter(|table| here.get(*table) != there.get(*table))
+        .map(|table| format!("{table} with {:?} and {:?} rows", rows(&here, table), rows(&there, table)))
+        .collect();
+    assert!(differ.is_empty(), "{} and {} differ: {}", one.id, other.id, differ.join(", "));
+}
+
+/// Asserts that two servers have nothing for each other, and that neither missed a change that it knows of.
 pub async fn assert_quiet(one: &mut TestServer, other: &mut TestServer) {
     let (there, back) = (one.pack_for(&other.id).await, other.pack_for(&one.id).await);
     for backup in [&there, &back] {
         let tables = &backup.request.tables;
         assert_eq!(backup.lines(), 0, "{} still sends something: {tables:?}", backup.request.source);
+    }
+    for server in [one, other] {
+        let due = server.state().await.tables.into_iter().filter(|(_, due)| *due);
+        let due: Vec<_> = due.map(|(table, _)| table).collect();
+        assert!(due.is_empty(), "{} may have missed changes of {due:?}", server.id);
     }
 }
 
@@ -235,6 +254,6 @@ pub async fn pair(fixture: &dyn Fixture, shape: Shape, rows: &str) -> (TestServe
     let mut second = TestServer::attached(fixture, shape, "", "HQ").await;
     send(&mut first, &mut second).await;
     send(&mut second, &mut first).await;
-    assert_eq!(first.hashes().await, second.hashes().await);
+    assert_same(&first, &second).await;
     (first, second)
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::capture::{AcknowledgedAnswer, AttachAnswer, CaptureAnswer, HeldAnswer};
+use super::days::{ClosedDay, DaysAnswer};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,7 @@ pub enum Answer {
     Tables(TablesAnswer),
     Attach(AttachAnswer),
     Held(HeldAnswer),
+    Days(DaysAnswer),
     Sync(SyncAnswer),
     Status(Box<StatusAnswer>),
     Backups(BackupsAnswer),
@@ -26,6 +28,7 @@ pub enum Answer {
     File(FileAnswer),
     Import(ImportAnswer),
     Compare(CompareAnswer),
+    Schedule(super::ScheduleAnswer),
 }
 
 /// Who this server is.
@@ -371,6 +374,7 @@ pub struct DemoAnswer {
     pub database: String,
     pub folder: Option<String>,
     pub servers: Vec<DemoServer>,
+    pub days: Vec<ClosedDay>,
     pub comparisons: Vec<DemoComparison>,
     pub equal: bool,
     pub millis: u64,

@@ -64,6 +64,11 @@ pub enum Command {
     Detach,
     /// Rows that came in and could not go in yet.
     HeldList,
+    /// Which business days are complete; of one day also which peers have not closed it.
+    Days {
+        #[serde(default)]
+        day: Option<String>,
+    },
     /// Send a backup to peers.
     Sync(SyncCommand),
     /// How everything stands.
@@ -83,6 +88,8 @@ pub enum Command {
     },
     /// Apply a backup from a file, or take in a receipt. A file that asks for rows to be removed needs `mirror`.
     BackupsImport { path: String, dry_run: bool, mirror: bool },
+    /// What is done by itself, and when.
+    ScheduleList,
     /// Prove that this database and a peer's are equal.
     Compare { peer: String, tables: Vec<String> },
 }
@@ -92,9 +99,12 @@ pub enum Command {
 pub struct SyncCommand {
     /// The peers, by id; all active ones, where it is empty.
     pub peers: Vec<String>,
-    /// `full` or `incremental`; what fits each peer, where nothing is said.
+    /// `full`, `incremental` or `daily_transactions`; what fits each peer, where nothing is said.
     #[serde(default)]
     pub backup_type: Option<String>,
+    /// The business day that `daily_transactions` closes; today, where nothing is said.
+    #[serde(default)]
+    pub day: Option<String>,
     /// Make everything ready and say what would be sent, but send nothing.
     pub dry_run: bool,
     /// Ask the peers to remove rows that this database does not have.

@@ -10,6 +10,7 @@
 
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
+use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence};
 use branchline_core::lineage::Remembered;
 use branchline_core::pack::{PackPlan, Position, Selection, plan_pack};
@@ -22,7 +23,7 @@ use super::{Target, Wish};
 use crate::api::v1::Problem;
 use crate::node::Node;
 use crate::node::attach::Heard;
-use crate::node::clock::{Stopwatch, backup_id, now};
+use crate::node::clock::{Stopwatch, backup_id, now, wall_clock};
 use crate::node::progress::{ProgressSink, Reporter};
 use crate::stages::pack::{Destination, Draft, pack, pack_changes};
 use crate::stages::queue::queue;
@@ -36,16 +37,17 @@ struct Planned {
     plan: PackPlan,
     /// The backup that an increment follows.
     previous: Option<ChainEnd>,
-    /// Whether it gets what others made too.
-    relayed: bool,
+    /// The epoch of its database, where it captures changes.
+    target_epoch: Option<Epoch>,
 }
 
 /// What of a backup depends on its peer.
 struct Place {
     last_applied: Option<(Epoch, Sequence)>,
     previous: Option<ChainEnd>,
-    relayed: bool,
+    target_epoch: Option<Epoch>,
     mirror: bool,
+    day: Option<BusinessDay>,
 }
 
 impl Node {
@@ -69,7 +71,17 @@ impl Node {
         }
         let _turn = self.queue_turn.lock().await;
         let heard = targets.iter().map(Target::heard);
-        match self.take_position(heard).await? {
+        let taken = self.take_position(heard, self.pack_request(wish.day)).await;
+        if let Err(problem) = &taken
+            && targets.iter().any(|target| target.resumed)
+        {
+            // What waits was sealed while all was well, and goes all the same: it may hold what is nowhere else.
+            for target in targets.iter_mut().filter(|target| !target.resumed) {
+                target.verdict = Some(outcome(target, None, "refused", Some(problem.clone())));
+            }
+            return Ok(());
+        }
+        match taken? {
             Some(mut changes) => {
                 self.find_waiting(targets).await?;
                 self.queue_changes(changes.as_mut(), targets, wish, progress).await?;
@@ -92,28 +104,36 @@ impl Node {
         let destination = Destination { spool: self.spool.as_ref(), data_file: backup_id()?, codec };
         let restrict = |schema| self.restrict(schema);
         let _turn = self.queue_turn.lock().await;
-        let mut place = Place { last_applied: None, previous: None, relayed: false, mirror: wish.mirror };
-        let (draft, remembered) = match self.take_position(std::iter::empty()).await? {
-            None => {
-                let database = self.database().await?;
-                (pack(database.as_ref(), &restrict, destination, reporter).await?, None)
-            }
-            Some(mut changes) => {
-                let planned = self.plan_for(peer, changes.position(), wish).await?;
-                if planned.brings_nothing() {
-                    changes.close().await?;
-                    let message = format!("there is nothing new for {}", peer.id);
-                    let help = format!("branchline backups export {} --type full", peer.id);
-                    return Err(Problem::new(Code::NOT_FOUND, message).with_help(help));
-                }
-                (place.previous, place.relayed) = (planned.previous, planned.relayed);
-                let draft =
-                    pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter).await?;
-                let remembered = self.remembered_at(changes.position()).await?;
-                changes.close().await?;
-                (draft, Some(remembered))
-            }
+        let mut place = Place {
+            last_applied: None,
+            previous: None,
+            target_epoch: None,
+            mirror: wish.mirror,
+            day: wish.day,
         };
+        let (draft, remembered) =
+            match self.take_position(std::iter::empty(), self.pack_request(wish.day)).await? {
+                None => {
+                    let database = self.database().await?;
+                    (pack(database.as_ref(), &restrict, destination, reporter).await?, None)
+                }
+                Some(mut changes) => {
+                    let planned = self.plan_for(peer, changes.position(), wish).await?;
+                    if planned.brings_nothing() {
+                        changes.close().await?;
+                        let message = format!("there is nothing new for {}", peer.id);
+                        let help = format!("branchline backups export {} --type full", peer.id);
+                        return Err(Problem::new(Code::NOT_FOUND, message).with_help(help));
+                    }
+                    (place.previous, place.target_epoch) = (planned.previous, planned.target_epoch);
+                    let draft =
+                        pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter)
+                            .await?;
+                    let remembered = self.remembered_at(changes.position()).await?;
+                    changes.close().await?;
+                    (draft, Some(remembered))
+                }
+            };
         let sealed = self.seal_for(peer, &place, &draft).await?;
         let mut entries = queue(self.memory.store(), vec![sealed], remembered).await?;
         entries.pop().ok_or_else(|| Problem::new(Code::INTERNAL, "nothing was queued"))
@@ -136,7 +156,7 @@ impl Node {
         wish: Wish,
         progress: &ProgressSink,
     ) -> Result<(), Problem> {
-        if wish.backup_type == Some(BackupType::Incremental) {
+        if matches!(wish.backup_type, Some(BackupType::Incremental | BackupType::DailyTransactions)) {
             return Err(branchline_core::ports::DatabaseError::NotAttached.into());
         }
         let database = self.database().await?;
@@ -150,8 +170,9 @@ impl Node {
             let place = Place {
                 last_applied: target.last_applied(),
                 previous: None,
-                relayed: false,
+                target_epoch: None,
                 mirror: wish.mirror,
+                day: wish.day,
             };
             sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
         }
@@ -173,7 +194,8 @@ impl Node {
         let mut groups: Vec<(PackPlan, Vec<(usize, Planned)>)> = Vec::new();
         for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| !target.resumed) {
             let planned = match self.plan_for(&target.peer, &position, wish).await {
-                Ok(planned) if planned.brings_nothing() => {
+                // A day is closed also where nothing happened since the last backup.
+                Ok(planned) if planned.brings_nothing() && wish.day.is_none() => {
                     target.verdict = Some(outcome(target, None, "in_step", None));
                     continue;
                 }
@@ -200,8 +222,9 @@ impl Node {
                 let place = Place {
                     last_applied: target.last_applied(),
                     previous: planned.previous,
-                    relayed: planned.relayed,
+                    target_epoch: planned.target_epoch,
                     mirror: wish.mirror,
+                    day: wish.day,
                 };
                 sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
             }
@@ -226,7 +249,7 @@ impl Node {
             let help = format!("branchline sync {} --type full", peer.id);
             return Err(Problem::new(Code::CHAIN_GAP, message).with_help(help));
         }
-        Ok(Planned { plan, previous: previous.filter(|_| !full), relayed: audience.relay })
+        Ok(Planned { plan, previous: previous.filter(|_| !full), target_epoch: acknowledged.target_epoch() })
     }
 
     /// What is to be remembered of the database once what was packed at that position is queued.
@@ -237,6 +260,7 @@ impl Node {
             epoch: position.own.epoch,
             generation: position.generation,
             clock: position.clock,
+            packed_at: wall_clock(),
         })
     }
 
@@ -261,7 +285,8 @@ impl Node {
             sequence: remembered.max(applied).next(),
             previous: place.previous.map(|previous| previous.metadata),
             mirror: place.mirror,
-            relayed: place.relayed,
+            target_epoch: place.target_epoch,
+            day: place.day,
         };
         let sealed = seal(draft, &self.settings.server, &ledger, &addressed, now(), self.signer());
         sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))

@@ -57,6 +57,7 @@ impl Draft {
             generation: Generation::new(0),
             sequence: Sequence::new(1),
             previous: None,
+            target_epoch: None,
             knowledge: Knowledge::new(),
             covers: Knowledge::new(),
             purged: Knowledge::new(),

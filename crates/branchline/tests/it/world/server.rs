@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use branchline::api::v1::{
-    Answer, ChangedAnswer, Command, CompareAnswer, ImportAnswer, InviteAnswer, JoinAnswer, Problem,
-    SyncCommand, SyncOutcome,
+    Answer, AttachAnswer, CaptureAnswer, ChangedAnswer, Command, CompareAnswer, FileAnswer, HeldRowAnswer,
+    ImportAnswer, InviteAnswer, JoinAnswer, Problem, StatusAnswer, SyncCommand, SyncOutcome,
 };
 use branchline::node::Node;
+use branchline::node::clock::Clock;
 use branchline::node::progress::silent;
 use branchline::settings::{DatabaseUrl, Profile, Settings, Sources, Template, expose_template, load};
 use branchline_core::id::ServerId;
@@ -49,6 +50,14 @@ impl Home {
         };
         std::fs::write(folder.join("config.toml"), expose_template(&template)).unwrap();
         Self { id, identity, folder: folder.to_owned(), _kept: kept }
+    }
+
+    /// A copy of a server's folder, with its key and its memory; nothing may work on it meanwhile.
+    pub(crate) fn copy(&self) -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path().join("home");
+        copy_folder(&self.folder, &folder);
+        Self { id: self.id.clone(), identity: self.identity.clone(), folder, _kept: kept }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -98,9 +107,29 @@ impl Home {
         load(&sources).unwrap()
     }
 
+    /// Writes more settings behind those that are there, such as a schedule.
+    pub(crate) fn add_settings(&self, text: &str) {
+        let config_file = self.folder.join("config.toml");
+        let settings = std::fs::read_to_string(&config_file).unwrap();
+        std::fs::write(config_file, settings + "\n" + text).unwrap();
+    }
+
     /// A node that does not listen.
     pub(crate) async fn open(&self) -> Result<Arc<Node>, Problem> {
         Node::open(self.settings(&[])).await
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &to.join(entry.file_name()));
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
     }
 }
 
@@ -111,6 +140,7 @@ pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
     /// Stops it when this goes.
     shutdown: Option<DropGuard>,
+    stopping: CancellationToken,
     serving: Option<JoinHandle<()>>,
 }
 
@@ -128,9 +158,15 @@ impl Server {
         spool: impl FnOnce(Arc<dyn Spool>) -> Arc<dyn Spool>,
     ) -> Self {
         let node = build(&home, environment, spool);
-        let shutdown = CancellationToken::new();
-        let serving = node.start_serving(shutdown.clone()).await.unwrap();
-        Self { home, shop, node, shutdown: Some(shutdown.drop_guard()), serving: Some(serving) }
+        let stopping = CancellationToken::new();
+        let serving = node.start_serving(stopping.clone()).await.unwrap();
+        let shutdown = Some(stopping.clone().drop_guard());
+        Self { home, shop, node, shutdown, stopping, serving: Some(serving) }
+    }
+
+    /// From now on it sends what waits and keeps its schedule by itself, by that clock, as `serve` does.
+    pub(crate) fn works_by_itself(&self, clock: Clock) {
+        self.node.work_by_itself(clock, &self.stopping);
     }
 
     /// Stops, and starts again from what is on disk, at the same address.
@@ -147,9 +183,9 @@ impl Server {
         self.stop().await;
         let environment = [&[("BRANCHLINE_LISTEN__ADDRESS", address.as_str())], environment].concat();
         self.node = build(&self.home, &environment, spool);
-        let shutdown = CancellationToken::new();
-        self.serving = Some(self.node.start_serving(shutdown.clone()).await.unwrap());
-        self.shutdown = Some(shutdown.drop_guard());
+        self.stopping = CancellationToken::new();
+        self.serving = Some(self.node.start_serving(self.stopping.clone()).await.unwrap());
+        self.shutdown = Some(self.stopping.clone().drop_guard());
     }
 
     /// Stops listening, and waits until all that runs has ended.
@@ -191,6 +227,62 @@ impl Server {
             relay: false,
         };
         self.change(add).await;
+    }
+
+    /// Captures its changes from now on.
+    pub(crate) async fn attach(&self) -> AttachAnswer {
+        self.attach_as(false).await.unwrap()
+    }
+
+    pub(crate) async fn attach_as(&self, new_life: bool) -> Result<AttachAnswer, Problem> {
+        match self.ask(Command::Attach { new_life }).await? {
+            Answer::Attach(answer) => Ok(answer),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn status(&self) -> StatusAnswer {
+        match self.ask(Command::Status).await {
+            Ok(Answer::Status(status)) => *status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Codes of the status's warnings.
+    pub(crate) async fn warnings(&self) -> Vec<String> {
+        self.status().await.warnings.into_iter().map(|warning| warning.code).collect()
+    }
+
+    pub(crate) async fn capture(&self) -> CaptureAnswer {
+        self.status().await.capture.expect("its changes are captured")
+    }
+
+    pub(crate) async fn held(&self) -> Vec<HeldRowAnswer> {
+        match self.ask(Command::HeldList).await {
+            Ok(Answer::Held(held)) => held.rows,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Passes on to a peer what others made, or does not.
+    pub(crate) async fn relay_to(&self, peer: &Self, relay: bool) {
+        let (peer, relay) = (peer.id().to_owned(), Some(relay));
+        self.change(Command::PeersGrant { peer, write: None, mirror: None, relay, tables: None }).await;
+    }
+
+    /// Sends one peer of several what it lacks.
+    pub(crate) async fn sync_to(&self, peer: &Self) -> SyncOutcome {
+        self.sync_as(SyncCommand { peers: vec![peer.id().to_owned()], ..SyncCommand::default() }).await
+    }
+
+    pub(crate) async fn export(&self, peer: &Self, folder: &Path) -> Result<FileAnswer, Problem> {
+        let (peer, path) = (peer.id().to_owned(), folder.to_string_lossy().into_owned());
+        let export =
+            Command::BackupsExport { peer, path, compression: None, backup_type: None, mirror: false };
+        match self.ask(export).await? {
+            Answer::File(file) => Ok(file),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Sends all it has to its one active peer.

@@ -30,6 +30,8 @@ pub(super) struct RawMetadata {
     pub(super) sequence: u64,
     #[serde(default)]
     pub(super) previous: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) target_epoch: Option<u64>,
     pub(super) knowledge: Vec<RawKnown>,
     pub(super) covers: Vec<RawKnown>,
     pub(super) purged: Vec<RawKnown>,

@@ -59,6 +59,7 @@ fn metadata(signer: &TestSigner, data: &[u8]) -> Metadata {
         generation: Generation::new(1),
         sequence: Sequence::new(1),
         previous: None,
+        target_epoch: None,
         knowledge: Knowledge::new(),
         covers: Knowledge::new(),
         purged: Knowledge::new(),

@@ -1,0 +1,420 @@
+//! Reads at a position what a plan takes of each table.
+//!
+//! The rows of a table come from one query that stays open between two batches. Its parts:
+//!
+//! | of an increment | found by |
+//! |---|---|
+//! | rows and tombstones that this position stamped | the stamps (`super::stamp`) |
+//! | those with versions above the plan's floors | the index of versions by generation |
+//! | the base, where the peer lacks the life that it belongs to | reading the table |
+//!
+//! A full backup reads the table, and gives each row the version that it has; then come the tombstones. What an
+//! increment costs depends on what it holds, and not on how large the tables are.
+//!
+//! A row with a version that is not there, though nothing noted that it went, is left out: a compare will name it.
+
+use std::sync::Arc;
+
+use branchline_core::backup::RowBatch;
+use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
+use branchline_core::pack::{PackPlan, PackRequest, Position, Selection};
+use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
+use branchline_core::schema::{Schema, TableName};
+use rusqlite::{Connection, Row, params};
+
+use super::super::connect::{self, Place};
+use super::super::day;
+use super::super::error::failed;
+use super::super::ident::Ident;
+use super::super::ledger::captured::{self, CapturedTable};
+use super::super::ledger::life::Lives;
+use super::super::ledger::version;
+use super::super::rows::TableRows;
+use super::super::schema::{self, Catalogue};
+use super::super::thread::{Reply, Requests, Serve, Session, answer};
+use super::position;
+
+/// A snapshot of a SQLite file at a position.
+pub(super) struct SqliteChanges {
+    session: Session<Request>,
+    begun: Begun,
+}
+
+/// What is asked of the thread.
+enum Request {
+    Tables { plan: PackPlan, reply: Reply<Vec<TableChanges>> },
+    Open { table: TableName, plan: PackPlan, reply: Reply<()> },
+    Next { reply: Reply<Option<RowBatch>> },
+    Close { reply: Reply<()> },
+}
+
+/// What was found when the position was taken.
+#[derive(Clone)]
+struct Begun {
+    catalogue: Arc<Catalogue>,
+    position: Position,
+}
+
+impl SqliteChanges {
+    /// Takes a position.
+    pub(super) async fn open(place: Arc<Place>, request: PackRequest) -> Result<Self, DatabaseError> {
+        let to_open = Arc::clone(&place);
+        let begin = move |connection: Connection| {
+            let mut position = position::take(&place, &connection)?;
+            let catalogue = Arc::new(schema::read(&connection)?);
+            if let Some((day, tables)) = &request.day {
+                position.day = day::totals(&connection, &catalogue, day, tables)?;
+            }
+            let begun = Begun { catalogue, position };
+            let reader = Reader::new(connection, begun.clone())?;
+            Ok((begun, Box::new(move |requests| serve(&reader, requests)) as Serve<Request>))
+        };
+        let (session, begun) = Session::start(move || connect::open_for_packing(&to_open), begin).await?;
+        Ok(Self { session, begun })
+    }
+}
+
+impl Changes for SqliteChanges {
+    fn schema(&self) -> &Schema {
+        &self.begun.catalogue.schema
+    }
+
+    fn position(&self) -> &Position {
+        &self.begun.position
+    }
+
+    fn tables<'a>(
+        &'a mut self,
+        plan: &'a PackPlan,
+    ) -> BoxFuture<'a, Result<Vec<TableChanges>, DatabaseError>> {
+        Box::pin(self.session.ask(|reply| Request::Tables { plan: plan.clone(), reply }))
+    }
+
+    fn open<'a>(
+        &'a mut self,
+        table: &'a TableName,
+        plan: &'a PackPlan,
+    ) -> BoxFuture<'a, Result<(), DatabaseError>> {
+        Box::pin(self.session.ask(|reply| Request::Open { table: table.clone(), plan: plan.clone(), reply }))
+    }
+
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<RowBatch>, DatabaseError>> {
+        Box::pin(self.session.ask(|reply| Request::Next { reply }))
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DatabaseError>> {
+        Box::pin(async move { self.session.ask(|reply| Request::Close { reply }).await })
+    }
+}
+
+fn serve(reader: &Reader, mut requests: Requests<Request>) {
+    let mut not_served = None;
+    while let Some(request) = not_served.take().or_else(|| requests.blocking_recv()) {
+        match request {
+            Request::Tables { plan, reply } => answer(reply, reader.tables(&plan)),
+            Request::Open { table, plan, reply } => match reader.read(&table, &plan) {
+                Err(error) => answer(reply, Err(error)),
+                Ok(read) => not_served = read.serve(&plan, reply, &mut requests),
+            },
+            Request::Next { reply } => answer(reply, Ok(None)),
+            Request::Close { reply } => {
+                answer(reply, reader.connection.execute_batch("ROLLBACK").map_err(failed));
+                return;
+            }
+        }
+    }
+}
+
+const FLOORS: &str = "CREATE TEMP TABLE branchline_floor (life INTEGER PRIMARY KEY, above INTEGER NOT NULL)";
+const CLEAR_FLOORS: &str = "DELETE FROM temp.branchline_floor";
+const ADD_FLOOR: &str = "INSERT INTO temp.branchline_floor (life, above) VALUES (?1, ?2)";
+const IS_STAMPED: &str = "SELECT EXISTS (SELECT 1 FROM temp.branchline_stamped WHERE table_id = ?1)";
+const HAS_VERSIONS: &str = "SELECT EXISTS (SELECT 1 FROM temp.branchline_floor AS f
+    CROSS JOIN main.branchline_version AS v WHERE v.table_id = ?1 AND v.life = f.life AND v.generation > f.above)";
+
+/// What the thread owns.
+struct Reader {
+    connection: Connection,
+    begun: Begun,
+    captured: Vec<CapturedTable>,
+    lives: Lives,
+    /// The number of our life.
+    own: i64,
+}
+
+impl Reader {
+    fn new(connection: Connection, begun: Begun) -> Result<Self, DatabaseError> {
+        connection.execute_batch(FLOORS).map_err(failed)?;
+        let lives = Lives::read(&connection)?;
+        let own = lives.find(&begun.position.own).ok_or(DatabaseError::NotAttached)?;
+        Ok(Self { captured: captured::all(&connection)?, lives, own, begun, connection })
+    }
+
+    fn tables(&self, plan: &PackPlan) -> Result<Vec<TableChanges>, DatabaseError> {
+        self.set_floors(plan)?;
+        let mut found = Vec::new();
+        for table in &self.captured {
+            if self.has_something(table, plan)? {
+                let base = self.lives.get(table.base)?.clone();
+                found.push(TableChanges { table: table.name.clone(), base });
+            }
+        }
+        Ok(found)
+    }
+
+    fn has_something(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
+        if plan.selection == Selection::Full {
+            return Ok(true);
+        }
+        let exists =
+            |sql: &str| self.connection.query_row(sql, params![table.id], |row| row.get(0)).map_err(failed);
+        if (self.takes_own(plan) && exists(IS_STAMPED)?) || exists(HAS_VERSIONS)? {
+            return Ok(true);
+        }
+        if !self.takes_base(table, plan)? {
+            return Ok(false);
+        }
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM main.{})", Ident(table.name.as_str()));
+        self.connection.query_row(&sql, [], |row| row.get(0)).map_err(failed)
+    }
+
+    /// Whether the plan takes what this position stamped.
+    fn takes_own(&self, plan: &PackPlan) -> bool {
+        let Selection::Above(floors) = &plan.selection else { return true };
+        let Position { own, generation, .. } = &self.begun.position;
+        floors.iter().any(|floor| floor.life == *own && floor.above.is_none_or(|above| above < *generation))
+    }
+
+    /// Whether the plan takes the rows of the table that have no version.
+    fn takes_base(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
+        let Selection::Above(floors) = &plan.selection else { return Ok(true) };
+        let base = self.lives.get(table.base)?;
+        Ok(floors.iter().any(|floor| floor.life == *base && floor.above.is_none()))
+    }
+
+    /// Puts the floors where queries find them. A life of which nothing is said lies below everything.
+    fn set_floors(&self, plan: &PackPlan) -> Result<(), DatabaseError> {
+        self.connection.execute(CLEAR_FLOORS, []).map_err(failed)?;
+        let Selection::Above(floors) = &plan.selection else { return Ok(()) };
+        for floor in floors {
+            // A life without a number has no version here.
+            let Some(life) = self.lives.find(&floor.life) else { continue };
+            let above = floor.above.map_or(-1, |above| above.value().cast_signed());
+            self.connection.execute(ADD_FLOOR, params![life, above]).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &TableName, plan: &PackPlan) -> Result<TableRead<'_>, DatabaseError> {
+        let unknown = || DatabaseError::TableUnknown { table: name.clone() };
+        let table = self.captured.iter().find(|table| table.name == *name).ok_or_else(unknown)?;
+        self.set_floors(plan)?;
+        let key_width = table.key_columns().len();
+        let rows = TableRows::new(&self.begun.catalogue, name, KEY_PLACE + key_width)?;
+        let query = Query { reader: self, table, rows: &rows, key_width };
+        let sql = match plan.selection {
+            Selection::Full => query.full()?,
+            Selection::Above(_) => query.increment(self.takes_own(plan), self.takes_base(table, plan)?),
+        };
+        Ok(TableRead { reader: self, rows, key_width, sql })
+    }
+}
+
+/// The place of the key in a query: before it stand life, generation, time, the life and the generation before, and
+/// whether it is a deletion.
+const KEY_PLACE: usize = 6;
+const DELETED_PLACE: usize = 5;
+
+/// Makes the query of one table.
+struct Query<'a> {
+    reader: &'a Reader,
+    table: &'a CapturedTable,
+    rows: &'a TableRows<'a>,
+    key_width: usize,
+}
+
+impl Query<'_> {
+    fn increment(&self, takes_own: bool, takes_base: bool) -> String {
+        let (id, columns) = (self.table.id, self.rows.select("t"));
+        let (t, same) = (self.target(), self.table.has_noted_key("t", "v"));
+        let mut parts = Vec::new();
+        if takes_own {
+            parts.push(format!(
+                "SELECT {}, {}, {columns} FROM temp.branchline_stamped AS v LEFT JOIN {t} AS t ON {same} WHERE v.table_id = {id}",
+                self.stamp(),
+                self.key("v"),
+            ));
+        }
+        parts.push(format!(
+            "SELECT {VERSION}, {}, {columns} FROM temp.branchline_floor AS f CROSS JOIN main.branchline_version AS v
+             LEFT JOIN {t} AS t ON {same}
+             WHERE v.table_id = {id} AND v.life = f.life AND v.generation > f.above AND {}",
+            self.key("v"),
+            self.not_stamped("v.key"),
+        ));
+        if takes_base {
+            let text = self.table.key_text("t");
+            parts.push(format!(
+                "SELECT {NO_VERSION}, {}, {columns} FROM {t} AS t WHERE {} AND NOT EXISTS
+                 (SELECT 1 FROM main.branchline_version AS v WHERE v.table_id = {id} AND v.key = {text})",
+                self.no_key(),
+                self.not_stamped(&text),
+            ));
+        }
+        parts.join(" UNION ALL ")
+    }
+
+    fn full(&self) -> Result<String, DatabaseError> {
+        let (id, columns, t) = (self.table.id, self.rows.select("t"), self.target());
+        let nothing: Vec<_> = (0..self.rows.width()).map(|_| "NULL").collect();
+        let nothing = nothing.join(", ");
+        let connection = &self.reader.connection;
+        let is_stamped: bool =
+            connection.query_row(IS_STAMPED, params![id], |row| row.get(0)).map_err(failed)?;
+        if !is_stamped && !version::has_table(connection, id)? {
+            return Ok(format!("SELECT {NO_VERSION}, {}, {columns} FROM {t} AS t", self.no_key()));
+        }
+        let text = self.table.key_text("t");
+        let either =
+            |stamp: &str, version: &str| format!("CASE WHEN s.key IS NULL THEN v.{version} ELSE {stamp} END");
+        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
+        Ok(format!(
+            "SELECT {}, {}, {}, {}, {}, 0, {}, {columns} FROM {t} AS t
+                 LEFT JOIN temp.branchline_stamped AS s ON s.table_id = {id} AND s.key = {text}
+                 LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
+             UNION ALL SELECT {}, {}, {nothing} FROM temp.branchline_stamped AS v WHERE v.table_id = {id} AND v.deleted
+             UNION ALL SELECT {VERSION}, {}, {nothing} FROM main.branchline_version AS v
+                 WHERE v.table_id = {id} AND v.deleted = 1 AND {}
+                     AND NOT EXISTS (SELECT 1 FROM {t} AS t WHERE {})",
+            either(&own.to_string(), "life"),
+            either(&generation.to_string(), "generation"),
+            either("s.time", "time"),
+            either("s.was_life", "was_life"),
+            either("s.was_generation", "was_generation"),
+            self.no_key(),
+            self.stamp(),
+            self.key("v"),
+            self.key("v"),
+            self.not_stamped("v.key"),
+            self.table.has_noted_key("t", "v"),
+        ))
+    }
+
+    fn target(&self) -> String {
+        format!("main.{}", Ident(self.table.name.as_str()))
+    }
+
+    /// The version that this position stamped.
+    fn stamp(&self) -> String {
+        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
+        format!("{own}, {generation}, v.time, v.was_life, v.was_generation, v.deleted")
+    }
+
+    fn not_stamped(&self, text: &str) -> String {
+        format!(
+            "NOT EXISTS (SELECT 1 FROM temp.branchline_stamped AS s WHERE s.table_id = {} AND s.key = {text})",
+            self.table.id
+        )
+    }
+
+    fn key(&self, row: &str) -> String {
+        let columns: Vec<_> = (0..self.key_width).map(|place| format!("{row}.k{place}")).collect();
+        columns.join(", ")
+    }
+
+    fn no_key(&self) -> String {
+        vec!["NULL"; self.key_width].join(", ")
+    }
+}
+
+const VERSION: &str = "v.life, v.generation, v.time, v.was_life, v.was_generation, v.deleted";
+const NO_VERSION: &str = "NULL, NULL, NULL, NULL, NULL, 0";
+
+/// One table that is being read.
+struct TableRead<'a> {
+    reader: &'a Reader,
+    rows: TableRows<'a>,
+    key_width: usize,
+    sql: String,
+}
+
+impl TableRead<'_> {
+    /// Serves the cursor for as long as nothing but its rows is asked for; gives back what else was asked.
+    fn serve(self, plan: &PackPlan, reply: Reply<()>, requests: &mut Requests<Request>) -> Option<Request> {
+        let mut statement = match self.reader.connection.prepare(&self.sql) {
+            Ok(statement) => statement,
+            Err(error) => {
+                answer(reply, Err(failed(error)));
+                return None;
+            }
+        };
+        let mut rows = match statement.query([]) {
+            Ok(rows) => rows,
+            Err(error) => {
+                answer(reply, Err(failed(error)));
+                return None;
+            }
+        };
+        answer(reply, Ok(()));
+        let mut writer = self.rows.writer();
+        let mut is_over = false;
+        loop {
+            match requests.blocking_recv() {
+                Some(Request::Next { reply }) => {
+                    let batch = if is_over { Ok(None) } else { self.batch(plan, &mut rows, &mut writer) };
+                    is_over = !matches!(batch, Ok(Some(_)));
+                    answer(reply, batch);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn batch(
+        &self,
+        plan: &PackPlan,
+        rows: &mut rusqlite::Rows<'_>,
+        writer: &mut RowWriter,
+    ) -> Result<Option<RowBatch>, DatabaseError> {
+        while !writer.is_full() {
+            let Some(row) = rows.next().map_err(failed)? else { break };
+            self.write(plan, row, writer)?;
+        }
+        let batch = writer.take();
+        Ok((batch.rows > 0).then_some(batch))
+    }
+
+    fn write(&self, plan: &PackPlan, row: &Row<'_>, writer: &mut RowWriter) -> Result<(), DatabaseError> {
+        let version = self.reader.lives.version(row, 0)?;
+        if version.as_ref().is_some_and(|version| !plan.takes(version)) {
+            return Ok(());
+        }
+        let is_there = version.is_none() || self.is_there(row)?;
+        let is_deleted: bool = row.get(DELETED_PLACE).map_err(failed)?;
+        let mark = |deletion| RowMark { version: version.clone(), deletion };
+        let is_nameless = self.has_null_key(row)?;
+        if is_there || (!is_deleted && is_nameless) {
+            self.rows.write(&mark(None), row, writer)
+        } else if is_deleted && !is_nameless {
+            self.rows.write_deletion(&mark(Some(Deletion::Deleted)), row, KEY_PLACE, writer)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the row of the shop's table was found: its key is not NULL then.
+    fn is_there(&self, row: &Row<'_>) -> Result<bool, DatabaseError> {
+        let key = self.rows.key().first().map_or(0, |place| place + KEY_PLACE + self.key_width);
+        Ok(row.get_ref(key).map_err(failed)? != rusqlite::types::ValueRef::Null)
+    }
+
+    /// Whether the row is one whose key holds a NULL: it is refused by name, and once it is gone there is nothing to tell.
+    fn has_null_key(&self, row: &Row<'_>) -> Result<bool, DatabaseError> {
+        for place in 0..self.key_width {
+            if row.get_ref(KEY_PLACE + place).map_err(failed)? == rusqlite::types::ValueRef::Null {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
