@@ -11,7 +11,7 @@ use std::rc::Rc;
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Pending};
-use branchline_core::pack::Position;
+use branchline_core::pack::{Position, seen_in};
 use branchline_core::restore::{FoundLife, RememberedLife, begin_life};
 use branchline_core::version::{ChangeTime, Dot, Life, Version, stamp_time};
 
@@ -234,8 +234,10 @@ impl Ledger {
         }
         let knowledge =
             if rules.hold(Rule::HeldLowers) { self.told_knowledge() } else { self.knowledge.clone() };
-        let mut seen = self.knowledge.clone();
-        self.rows.iter().filter_map(|row| row.version.clone()).for_each(|version| seen.add(version.dot));
+        let mut newest = Knowledge::new();
+        let versions = self.rows.iter().filter_map(|row| row.version.as_ref());
+        versions.for_each(|version| newest.add(version.dot.clone()));
+        let seen = seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots));
         Position {
             day: Vec::new(),
             own: self.own.clone(),
