@@ -6,15 +6,15 @@
 //! sees marks.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use branchline_core::id::{Epoch, Generation};
+use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Pending};
 use branchline_core::pack::{Position, seen_in};
 use branchline_core::restore::{FoundLife, RememberedLife, begin_life};
 use branchline_core::version::{ChangeTime, Dot, Life, Version, stamp_time};
 
+use super::backup::Applied;
 use super::record::{Mark, Marks, Record};
 use super::rules::{Rule, Rules};
 
@@ -128,26 +128,6 @@ impl Held {
     pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
         self.version.dots().chain(&self.stands_for)
     }
-}
-
-/// The last backup of a peer that was applied here.
-#[derive(Debug, Clone)]
-pub(super) struct Applied {
-    /// The lives of both sides when it was sealed.
-    pub(super) chain: (Epoch, Epoch),
-    /// Its place.
-    pub(super) sequence: u32,
-    /// What was answered.
-    pub(super) receipt: Rc<Receipt>,
-}
-
-/// The answer to a backup.
-#[derive(Debug)]
-pub(super) struct Receipt {
-    /// What is held here, held rows too.
-    pub(super) knowledge: Knowledge,
-    /// The last backup that was sealed for the source.
-    pub(super) sealed: u32,
 }
 
 /// The database.
