@@ -116,7 +116,7 @@ pub enum Absence {
     /// The sender never held it, and may have purged a deletion that is concurrent with it: it is stamped anew, as a
     /// change made here.
     CountsAsNew,
-    /// It stays as it is: it reaches the sender by itself.
+    /// It stays as it is: a row reaches the sender by itself, and a tombstone goes when nobody needs it any more.
     Stays,
 }
 
@@ -211,8 +211,9 @@ pub fn decide_absent(local: &LocalRow, base: &Life, parties: &Parties) -> Absenc
         Standing::Stamped(mine) => parties.theirs.knows(&mine),
     };
     match (known, parties.receiver_behind) {
-        (true, _) => Absence::Remove,
+        (true, _) if local.present => Absence::Remove,
         (false, true) => Absence::CountsAsNew,
-        (false, false) => Absence::Stays,
+        // A tombstone says the same as the row's absence, and others may still need it from us.
+        (true, _) | (false, false) => Absence::Stays,
     }
 }

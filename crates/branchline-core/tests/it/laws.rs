@@ -41,3 +41,21 @@ fn tell() {
         println!("{line}");
     }
 }
+
+#[test]
+fn search() {
+    let cases = std::env::var("CASES").map_or(20000, |v| v.parse().unwrap());
+    for rule in rules::Rule::ALL {
+        let found: Vec<(u64, String)> = (0..cases)
+            .filter_map(|seed| judge::run(seed, Rules::without(rule)).err().map(|e| (seed, e)))
+            .take(3)
+            .collect();
+        println!(
+            "{rule:?}: {:?}",
+            found
+                .iter()
+                .map(|(seed, e)| (*seed, e.split("}: ").last().unwrap().chars().take(60).collect::<String>()))
+                .collect::<Vec<_>>()
+        );
+    }
+}

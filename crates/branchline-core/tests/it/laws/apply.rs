@@ -176,6 +176,7 @@ impl Ledger {
         row.image = Some(incoming.image);
         if verdict == Verdict::TakeAsOurs {
             record.tally.taken_as_ours += 1;
+            record.tally.revived += u64::from(mine.is_none());
             row.pending = Some(Pending { time, was: None });
         } else {
             row.pending = None;

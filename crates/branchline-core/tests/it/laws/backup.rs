@@ -32,7 +32,7 @@ pub(super) struct Backup {
     pub(super) metadata: Digest,
     /// The backup that it goes on from.
     pub(super) previous: Option<Digest>,
-    /// What it builds on: what the target knew is left out.
+    /// For the story: what it builds on.
     pub(super) above: Knowledge,
     /// What the source remembers of it: what it covers, and whether what it lacks is gone.
     pub(super) packed: Packed,

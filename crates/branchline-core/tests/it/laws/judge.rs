@@ -60,7 +60,28 @@ fn judge(world: &World) -> Result<(), String> {
         return Err(format!("{} still holds rows", server.name));
     }
     all_equal(world)?;
-    nothing_lost(world)
+    nothing_lost(world)?;
+    nothing_revived(world)
+}
+
+/// Where all began with the same rows, nothing was restored and nothing held, no row is there in the end that was
+/// overruled or deleted.
+fn nothing_revived(world: &World) -> Result<(), String> {
+    // Equal images overrule each other both ways, which is of no consequence.
+    let can_tell = is_calm(world) && !world.climate.equal_images;
+    let rows = images(world, 0).into_iter().flatten().map(|(image, _)| image.mark);
+    match rows.filter(|_| can_tell).find(|mark| !world.record.followers(*mark).is_empty()) {
+        None => Ok(()),
+        Some(mark) => {
+            Err(format!("write {mark} is there, and {:?} came after it", world.record.followers(mark)))
+        }
+    }
+}
+
+/// All began with the same rows, nothing was restored and nothing held.
+fn is_calm(world: &World) -> bool {
+    let climate = &world.climate;
+    climate.in_step && !climate.restores && !climate.holds
 }
 
 /// The rows of a server with the times of their versions.
@@ -102,12 +123,8 @@ fn nothing_lost(world: &World) -> Result<(), String> {
         let there = end[write.key].map(|(image, _)| image);
         let fine = match write.value {
             Some(_) => there.is_some_and(|image| image.value == write.value),
-            // Where rows counted as new, a deletion whose tombstone was gone may have been overruled; where a full
-            // backup said nothing of a row, that row was deleted elsewhere and stayed.
-            None => {
-                let tally = &world.record.tally;
-                there.is_none() || tally.taken_as_ours + tally.counted_as_new + tally.unsaid > 0
-            }
+            // Of a deletion whose tombstone is gone, whoever joins late, was restored or holds rows may never hear.
+            None => there.is_none() || (world.record.tally.purged > 0 && !is_calm(world)),
         };
         if !fine {
             return Err(format!("write {mark} of key {} ({:?}) is lost: {there:?}", write.key, write.value));

@@ -195,8 +195,13 @@ impl Ledger {
     }
 
     /// What may be told to peers.
-    pub(super) fn told_knowledge(&self) -> Knowledge {
-        self.knowledge.without(self.held.iter().flatten().flat_map(Held::dots))
+    pub(super) fn told_knowledge(&self, rules: Rules) -> Knowledge {
+        let held = self.held.iter().flatten().filter(|_| rules.hold(Rule::HeldLowers));
+        if rules.hold(Rule::HeldStandsFor) {
+            self.knowledge.without(held.flat_map(Held::dots))
+        } else {
+            self.knowledge.without(held.flat_map(|held| held.version.dots()))
+        }
     }
 
     /// Takes a position: the changes in the log get the next generation.
@@ -207,23 +212,35 @@ impl Ledger {
             self.knowledge.add(dot.clone());
             for row in &mut self.rows {
                 let Some(pending) = row.pending.take() else { continue };
-                let time = row.stamped(&pending, self.forgotten);
+                let forgotten = if rules.hold(Rule::StampedAfterForgotten) {
+                    self.forgotten
+                } else {
+                    ChangeTime::default()
+                };
+                let time = row.stamped(&pending, forgotten);
                 self.clock = self.clock.max(time);
                 row.version = Some(Version { dot: dot.clone(), time, was: pending.was });
             }
         }
-        let knowledge =
-            if rules.hold(Rule::HeldLowers) { self.told_knowledge() } else { self.knowledge.clone() };
+        let knowledge = self.told_knowledge(rules);
         let mut newest = Knowledge::new();
         let versions = self.rows.iter().filter_map(|row| row.version.as_ref());
         versions.for_each(|version| newest.add(version.dot.clone()));
-        let seen = seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots));
+        let seen = if rules.hold(Rule::SeenIsSent) {
+            seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots))
+        } else {
+            knowledge.clone()
+        };
         Position {
             day: Vec::new(),
             own: self.own.clone(),
             generation: self.generation,
             seen,
-            purged: self.purged.up_to(&knowledge),
+            purged: if rules.hold(Rule::HorizonAsKnown) {
+                self.purged.up_to(&knowledge)
+            } else {
+                self.purged.clone()
+            },
             knowledge,
             clock: self.clock,
         }

@@ -38,6 +38,8 @@ pub(super) struct Write {
 pub(super) struct Tally {
     pub(super) conflicts: u64,
     pub(super) taken_as_ours: u64,
+    /// Of these, rows of keys that were not here.
+    pub(super) revived: u64,
     pub(super) counted_as_new: u64,
     pub(super) removed: u64,
     pub(super) held: u64,
@@ -57,6 +59,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.conflicts += other.conflicts;
         self.taken_as_ours += other.taken_as_ours;
+        self.revived += other.revived;
         self.counted_as_new += other.counted_as_new;
         self.removed += other.removed;
         self.held += other.held;

@@ -18,8 +18,6 @@ pub(super) enum Rule {
     GiveAllBack,
     /// What was sealed before a restore is refused after it.
     Chain,
-    /// An increment is refused where what it builds on is not held.
-    BuildsOn,
     /// What the sender of a full backup has purged counts as purged here.
     Horizon,
     /// What a full backup lacks and its sender never knew counts as new where the receiver is behind.
@@ -38,8 +36,48 @@ pub(super) enum Rule {
     HeldUnsaid,
     /// A held row is dropped where a full backup lacks it and its sender knew it.
     HeldRemoved,
-    /// A version is later than what it follows: an apply raises the clock.
+    /// An apply raises the clock, so that what counts as new is later than all that the sender has heard of.
     ClockFollows,
+    /// A change where a deletion may be forgotten is stamped later than it.
+    StampedAfterForgotten,
+    /// What was decided against a held row is not claimed either.
+    HeldStandsFor,
+    /// A horizon is told as far as what is known.
+    HorizonAsKnown,
+    /// Tombstones go by what may be told, not by what is held.
+    PurgeAsTold,
+    /// What was seen beyond what is known is sent.
+    SeenIsSent,
+    /// What is owed is owed until the peer has all of it.
+    OwedToTheEnd,
+}
+
+impl Rule {
+    /// All of them.
+    pub(super) const ALL: [Self; 22] = [
+        Self::Covers,
+        Self::PurgeWaits,
+        Self::Epoch,
+        Self::FullRemoves,
+        Self::GiveAllBack,
+        Self::Chain,
+        Self::Horizon,
+        Self::AbsentCountsAsNew,
+        Self::BehindCountsAsNew,
+        Self::PendingUnknown,
+        Self::BaseCountsAsNew,
+        Self::HeldLowers,
+        Self::HeldYields,
+        Self::HeldUnsaid,
+        Self::HeldRemoved,
+        Self::ClockFollows,
+        Self::StampedAfterForgotten,
+        Self::HeldStandsFor,
+        Self::HorizonAsKnown,
+        Self::PurgeAsTold,
+        Self::SeenIsSent,
+        Self::OwedToTheEnd,
+    ];
 }
 
 /// Those in force.

@@ -26,9 +26,9 @@ pub(super) enum Guard {
     /// As the node does it: an increment names the backup that it goes on from and the life that it is for. Where a pair
     /// meets anew, a full backup comes first.
     Chain,
-    /// Harder on the other rules: whatever builds on what is held here is applied, in any order and again and again, and
-    /// after a restore increments may come first.
-    BuildsOn,
+    /// Harder on the other rules: whatever is of the lives that source and target have now is applied, in any order and
+    /// again and again, and after a restore increments may come first.
+    Lives,
 }
 
 /// What all that a server does depends on.
@@ -193,7 +193,7 @@ impl Server {
             sequence: pair.sequence,
             metadata: Digest::of(&number.to_be_bytes()),
             previous: previous.filter(|_| !full).map(|previous| previous.metadata),
-            above: if full { Knowledge::new() } else { plan.acknowledged },
+            above: plan.acknowledged,
             packed: Packed {
                 epoch: position.own.epoch,
                 covers: if rules.hold(Rule::Covers) { plan.covers } else { position.knowledge.clone() },
@@ -244,22 +244,21 @@ impl Server {
 
     /// Whether a backup may be applied here now.
     fn fits(&self, backup: &Backup, conditions: &Conditions) -> bool {
-        let own = self.ledger.own.epoch;
-        let is_for_us = backup.packed.full || backup.target_epoch.is_none_or(|meant| meant == own);
+        let full = backup.packed.full;
+        let is_for_us = backup.target_epoch.is_none_or(|meant| meant == self.ledger.own.epoch);
+        let is_chain_kept = conditions.rules.hold(Rule::Chain);
         match conditions.guard {
             Guard::Chain => {
                 let last = self.ledger.applied.get(&backup.source);
                 let last = last.filter(|last| last.epoch == backup.epoch);
                 let is_later = last.is_none_or(|last| last.sequence < backup.sequence);
                 let goes_on = last.is_some_and(|last| backup.previous == Some(last.metadata));
-                let fits = (backup.packed.full || goes_on) && is_for_us;
-                is_later && (fits || !conditions.rules.hold(Rule::Chain))
+                is_later && (full || (goes_on && is_for_us) || !is_chain_kept)
             }
-            Guard::BuildsOn => {
+            Guard::Lives => {
                 let met = self.pairs.get(&backup.source).and_then(|pair| pair.acknowledged.met);
                 let of_this_life = met.is_none_or(|(_, theirs)| theirs == backup.epoch);
-                let builds_on_ours = backup.above.is_within(&self.ledger.knowledge);
-                is_for_us && of_this_life && (builds_on_ours || !conditions.rules.hold(Rule::BuildsOn))
+                full || (is_for_us && of_this_life) || !is_chain_kept
             }
         }
     }
@@ -275,7 +274,7 @@ impl Server {
     }
 
     /// A receipt has come back.
-    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Standing) {
+    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Standing, conditions: &Conditions) {
         let ours = self.ourselves();
         let pair = self.pairs.get_mut(&backup.target).unwrap();
         if pair.sealed.as_ref().is_some_and(|sealed| Rc::ptr_eq(sealed, backup)) {
@@ -283,6 +282,9 @@ impl Server {
             let Backup { epoch, sequence, metadata, .. } = **backup;
             let end = ChainEnd { epoch, sequence, metadata };
             pair.acknowledged.take_receipt(&ours, &backup.packed, end, Some(receipt));
+            if !conditions.rules.hold(Rule::OwedToTheEnd) {
+                pair.acknowledged.owed = Knowledge::new();
+            }
         }
     }
 
@@ -301,7 +303,12 @@ impl Server {
             peer.caught_up |= !rules.hold(Rule::PurgeWaits);
             peer
         });
-        let known_to_all = purgeable(&self.ledger.told_knowledge(), &peers.collect::<Vec<_>>());
+        let own = if rules.hold(Rule::PurgeAsTold) {
+            self.ledger.told_knowledge(rules)
+        } else {
+            self.ledger.knowledge.clone()
+        };
+        let known_to_all = purgeable(&own, &peers.collect::<Vec<_>>());
         self.ledger.purge(&known_to_all, record);
     }
 

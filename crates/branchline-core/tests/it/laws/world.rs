@@ -32,6 +32,8 @@ pub(super) enum Shape {
 /// What a world is like.
 #[derive(Debug, Clone)]
 pub(super) struct Climate {
+    /// Much goes wrong at once, in few rows.
+    pub(super) rough: bool,
     pub(super) shape: Shape,
     pub(super) servers: usize,
     pub(super) guard: Guard,
@@ -56,21 +58,23 @@ pub(super) struct Climate {
 
 impl Climate {
     fn roll(dice: &mut Dice) -> Self {
+        let rough = dice.permille(300);
         Self {
+            rough,
             shape: *dice.pick(&[Shape::Star, Shape::Ring, Shape::Mesh]),
-            servers: 2 + dice.below(4),
-            guard: if dice.permille(700) { Guard::Chain } else { Guard::BuildsOn },
+            servers: 2 + dice.below(if rough { 2 } else { 4 }),
+            guard: if dice.permille(700) { Guard::Chain } else { Guard::Lives },
             in_step: dice.permille(300),
             late_joiners: dice.permille(400),
-            restores: dice.permille(500),
-            holds: dice.permille(400),
+            restores: rough || dice.permille(450),
+            holds: rough || dice.permille(350),
             transactions: dice.permille(400),
             anew_by_full: dice.permille(300),
             equal_images: dice.permille(200),
             steps: 20 + dice.below(130),
             marks_carried: dice.permille(500),
-            keys: 1 + dice.below(KEYS),
-            restores_permille: *dice.pick(&[10, 20, 40]),
+            keys: 1 + dice.below(if rough { 2 } else { KEYS }),
+            restores_permille: *dice.pick(if rough { &[30, 60, 90] } else { &[10, 20, 40] }),
         }
     }
 
@@ -238,20 +242,25 @@ impl World {
         }
         match self.dice.below(1000) {
             0..380 => self.write(server),
-            380..780 => self.exchange_some(),
             780..850 => self.purge(server),
             850..880 => self.bring_old_file(),
             880..910 if self.climate.transactions => self.begin(server),
             910..940 if self.climate.transactions => self.commit(server),
-            940..955 if self.climate.holds => {
-                let key = self.dice.below(self.climate.keys);
-                let obstacle = &mut self.servers[server].obstacles[key];
-                *obstacle = !*obstacle;
-            }
+            940..955 if self.climate.holds => self.toggle_obstacle(server),
+            380..420 if self.climate.rough => self.toggle_obstacle(server),
+            420..500 if self.climate.rough => self.purge(server),
+            380..780 => self.exchange_some(),
             955..960 if !self.joined[server] => self.join(server),
             960..985 => self.copy(server),
             _ => self.exchange_some(),
         }
+    }
+
+    /// A row of that key cannot be applied from now on, or can again.
+    fn toggle_obstacle(&mut self, server: usize) {
+        let key = self.dice.below(self.climate.keys);
+        let obstacle = &mut self.servers[server].obstacles[key];
+        *obstacle = !*obstacle;
     }
 
     fn write(&mut self, server: usize) {
@@ -274,9 +283,10 @@ impl World {
 
     pub(super) fn make_visible(&mut self, server: usize, key: usize, image: Image, time: ChangeTime) {
         let ledger = &mut self.servers[server].ledger;
-        match ledger.rows[key].image {
-            Some(before) => self.record.overrule(before.mark, image.mark),
-            None => self.record.overrule_all(&ledger.gone, key, image.mark),
+        let before = ledger.rows[key].image;
+        before.into_iter().for_each(|before| self.record.overrule(before.mark, image.mark));
+        if before.is_none_or(|before| before.value.is_none()) {
+            self.record.overrule_all(&ledger.gone, key, image.mark);
         }
         ledger.write(key, image, time);
         self.record.tell(key, || format!("{} writes {} @{}", ledger.own, image.told(), time.micros()));
@@ -356,7 +366,7 @@ impl World {
             self.servers[from].start_chain_anew(to);
         }
         if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
-            self.servers[from].acknowledge(&backup, &receipt);
+            self.servers[from].acknowledge(&backup, &receipt, &conditions);
         }
         backup
     }
