@@ -130,7 +130,7 @@ async fn all_or_nothing_names_the_row_that_stands_in_the_way() {
     hq.write("INSERT INTO c VALUES (1, 2)").await;
     store.write("DELETE FROM p").await;
     let backup = store.pack_for(&hq.id).await.rejecting();
-    let error = assert_refused(hq.try_apply(&backup).await, Code::FOREIGN_KEY_BROKEN);
+    let error = assert_refused(backup.apply(hq.database()).await, Code::FOREIGN_KEY_BROKEN);
     assert_eq!(
         error.to_string(),
         "foreign key p -> p of table c: a row of it points at a row of p that is to be removed"
