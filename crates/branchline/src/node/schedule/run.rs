@@ -118,7 +118,12 @@ impl Node {
         if kind == ScheduleKind::DailyTransactions {
             command.day = Some(closing_date(&now().to_zoned(self.settings.time_zone.clone())).to_string());
         }
-        Ok(self.sync(command, &silent()).await?.peers)
+        if kind != ScheduleKind::Live {
+            return Ok(self.sync(command, &silent()).await?.peers);
+        }
+        let answer = self.exchange(command, &silent()).await?;
+        self.purge_now_and_then().await;
+        Ok(answer.peers)
     }
 
     /// Without capture a sync sends every row, which nobody means who schedules changes.
