@@ -87,6 +87,7 @@ macro_rules! capture_suite {
             a_pack_holds_up_nobody
             nobody_holds_up_a_pack
             a_position_does_not_see_later_changes
+            a_position_does_not_see_that_a_table_is_emptied
             two_packs_at_once_stamp_a_change_once
             a_first_full_and_its_increments_leave_no_gap
             each_peer_gets_what_it_lacks
