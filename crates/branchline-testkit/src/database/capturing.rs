@@ -102,6 +102,7 @@ macro_rules! capture_suite {
             of_two_inserts_the_newest_wins
             two_equal_changes_are_no_conflict
             a_change_on_top_of_another_is_no_conflict
+            a_change_is_later_than_what_it_was_made_on
             a_row_that_was_known_before_is_old
             rows_that_both_had_before_converge
             a_change_outranks_the_base
