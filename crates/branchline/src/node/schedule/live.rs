@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 use super::super::Node;
 use super::super::clock::{Stopwatch, entropy, now};
-use super::run::{is_for, peer_of, was_older};
+use super::run::{is_for, peer_of, sync_command, was_older};
 use crate::api::v1::{Problem, SyncOutcome};
 
 /// How long to wait where nothing can be looked at.
@@ -134,7 +134,8 @@ impl Live<'_> {
         if ready.is_empty() {
             return Ok(false);
         }
-        let outcomes = self.node.sync_scheduled(ScheduleKind::Live, &ready).await?;
+        let command = sync_command(ScheduleKind::Live, None);
+        let outcomes = self.node.sync_scheduled(&command, &ready).await?;
         for outcome in &outcomes {
             self.note(outcome)?;
         }
