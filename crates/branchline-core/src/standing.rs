@@ -106,6 +106,13 @@ impl Acknowledged {
         }
     }
 
+    /// Whether a pair that says this meets anew.
+    #[must_use]
+    pub fn meets_anew(&self, own: Epoch, standing: Option<&Standing>) -> bool {
+        let theirs = standing.map(|standing| standing.life.epoch);
+        self.met.zip(theirs).is_some_and(|(met, theirs)| met != (own, theirs))
+    }
+
     /// Takes in a hello: what the peer says of itself, and the last of our backups that it applied. Answers whether the
     /// pair has met anew: what was sealed for the life before is of no use.
     pub fn hear(

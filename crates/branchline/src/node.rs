@@ -11,6 +11,7 @@
 
 mod attach;
 mod backups;
+mod chain;
 pub mod clock;
 mod compare;
 mod days;
@@ -84,6 +85,7 @@ pub struct Node {
     queue_turn: Mutex<()>,
     /// How far a peer is, is read and written one at a time.
     standing_turn: Mutex<()>,
+    last_purge: purge::LastPurge,
     /// The pins follow the registry one change at a time.
     pins_turn: Mutex<()>,
     tracker: TaskTracker,
@@ -129,6 +131,7 @@ impl Node {
             apply_turn: Mutex::new(()),
             queue_turn: Mutex::new(()),
             standing_turn: Mutex::new(()),
+            last_purge: purge::LastPurge::default(),
             pins_turn: Mutex::new(()),
             tracker,
             links,

@@ -26,6 +26,12 @@ pub(super) struct Heard<'a> {
     pub(super) last_applied: Option<(Epoch, branchline_core::id::Sequence)>,
 }
 
+/// A position that was taken, and what the ledger said just before.
+pub(super) struct Taken {
+    pub(super) changes: Box<dyn Changes>,
+    pub(super) ledger: Ledger,
+}
+
 impl Node {
     /// Installs capture, or brings it in step. With `new_life` the database goes on as another than it was.
     pub(super) async fn attach(&self, new_life: bool) -> Result<AttachAnswer, Problem> {
@@ -106,7 +112,7 @@ impl Node {
         &self,
         heard: impl Iterator<Item = Heard<'_>> + Send,
         request: PackRequest,
-    ) -> Result<Option<Box<dyn Changes>>, Problem> {
+    ) -> Result<Option<Taken>, Problem> {
         let database = self.database().await?;
         let remembered = self.memory.remembered().await?;
         let attached_before = remembered.as_ref().is_some_and(|remembered| remembered.database.is_some());
@@ -123,7 +129,7 @@ impl Node {
         if changes.position().own.server != self.settings.server {
             return Err(DatabaseError::Attached { server: changes.position().own.server.clone() }.into());
         }
-        Ok(Some(changes))
+        Ok(Some(Taken { changes, ledger }))
     }
 
     async fn epoch_to_begin(

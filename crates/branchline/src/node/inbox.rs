@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
+use branchline_core::backup::Metadata;
 use branchline_core::backup::v1::VerifiedBackup;
-use branchline_core::backup::{BackupType, Metadata};
 use branchline_core::code::{Code, Explain};
-use branchline_core::id::{BackupId, Epoch, Sequence};
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
-    AppliedRecord, BoxFuture, Database, DatabaseError, InboxEntry, InboxState, ReceptionError, Spool,
-    SpoolError, SpoolFile, StateWrite,
+    BoxFuture, InboxEntry, InboxState, ReceptionError, Spool, SpoolError, SpoolFile, StateWrite,
 };
-use branchline_core::receipt::v1::ReceiptError;
 use branchline_core::schema::Schema;
 
 use super::Node;
+use super::chain::applied_before;
 use super::clock::now;
 use super::progress::{ProgressSink, Reporter, silent};
 use super::reception::refusal;
@@ -220,7 +218,7 @@ impl Node {
             }
             Ok(Dealt::Later(Problem::of(error)))
         };
-        match self.applied_before(database.as_ref(), &verified).await {
+        match applied_before(database.as_ref(), &verified, epoch).await {
             Ok(Some(applied)) => return Ok(Dealt::Answered(applied)),
             Ok(None) => {}
             Err(error) => return refused(&error),
@@ -249,90 +247,5 @@ impl Node {
         let settled = self.memory.receipt(metadata.backup_id).await?;
         let waiting = self.memory.outbox_entry(metadata.backup_id).await?;
         Ok(waiting.is_some() || settled.is_some_and(|settled| settled.source != metadata.source))
-    }
-
-    /// The receipt of a backup that was applied before; nothing where it is the next one of its chain.
-    async fn applied_before(
-        &self,
-        database: &dyn Database,
-        verified: &VerifiedBackup,
-    ) -> Result<Option<Applied>, RepeatError> {
-        let metadata = verified.metadata();
-        let Some(record) = database.applied(metadata.backup_id).await? else {
-            let last = database.last_applied(metadata.source.clone()).await?;
-            follows(metadata, last.filter(|last| last.epoch == metadata.epoch).as_ref())?;
-            self.is_for_this_life(database, metadata).await?;
-            return Ok(None);
-        };
-        let other = record.metadata.is_some_and(|digest| digest != verified.metadata_digest());
-        if record.checksum != metadata.checksum || other {
-            return Err(RepeatError::Forked { backup: metadata.backup_id });
-        }
-        let receipt = branchline_core::receipt::v1::parse(&record.receipt)?;
-        Ok(Some(Applied { receipt, document: record.receipt }))
-    }
-
-    /// An increment leaves out what this database had when it was sealed: one that was restored since lacks it.
-    async fn is_for_this_life(
-        &self,
-        database: &dyn Database,
-        metadata: &Metadata,
-    ) -> Result<(), RepeatError> {
-        let Some(meant) = metadata.target_epoch.filter(|_| metadata.backup_type != BackupType::Full) else {
-            return Ok(());
-        };
-        let epoch = database.ledger().await?.epoch;
-        if meant == epoch { Ok(()) } else { Err(RepeatError::OtherLife { meant, epoch }) }
-    }
-}
-
-/// Whether a backup is the next one after the last that was applied of its source's epoch. A full one starts a chain
-/// at any later place; an increment goes on from the one that it names, and from no other.
-fn follows(metadata: &Metadata, last: Option<&AppliedRecord>) -> Result<(), RepeatError> {
-    if let Some(later) = last.filter(|last| last.sequence > metadata.sequence) {
-        return Err(RepeatError::Superseded { by: later.backup });
-    }
-    let goes_on = last.is_some_and(|last| last.metadata.is_some() && last.metadata == metadata.previous);
-    if metadata.backup_type == BackupType::Full || goes_on {
-        return Ok(());
-    }
-    Err(RepeatError::Gap { sequence: metadata.sequence, last: last.map(|last| last.sequence) })
-}
-
-/// Why a backup is not the next one of its chain.
-#[derive(Debug, thiserror::Error)]
-enum RepeatError {
-    /// A later one was applied: this one would set rows back.
-    #[error("backup {by} of the same server, which is later, was applied here already")]
-    Superseded { by: BackupId },
-    /// It goes on from one that was not applied here.
-    #[error(
-        "the backup is number {sequence} of its chain and goes on from one that is missing here ({})",
-        .last.map_or_else(|| "none was applied yet".to_owned(), |last| format!("the last one applied is number {last}"))
-    )]
-    Gap { sequence: Sequence, last: Option<Sequence> },
-    /// It leaves out what a life before held.
-    #[error("the backup is for epoch {meant} of the database here, which has begun epoch {epoch} since")]
-    OtherLife { meant: Epoch, epoch: Epoch },
-    /// Another one of the same name was applied.
-    #[error("another backup called {backup} was applied here")]
-    Forked { backup: BackupId },
-    /// The ledger cannot be read.
-    #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The ledger's receipt cannot be read.
-    #[error(transparent)]
-    Receipt(#[from] ReceiptError),
-}
-
-impl Explain for RepeatError {
-    fn code(&self) -> Code {
-        match self {
-            Self::Superseded { .. } => Code::BACKUP_SUPERSEDED,
-            Self::Gap { .. } | Self::OtherLife { .. } => Code::CHAIN_GAP,
-            Self::Forked { .. } => Code::LEDGER_FORKED,
-            Self::Database(error) => error.code(),
-            Self::Receipt(error) => error.code(),
-        }
     }
 }

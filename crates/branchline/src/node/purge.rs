@@ -5,6 +5,9 @@
 //! sync. Its acknowledgement counts no more, and the next backup to it is a full one, which brings it back. A paused
 //! peer counts no more either: when it is resumed, and a tombstone that it lacks is gone, it gets a full one too.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::{Acknowledgement, purgeable};
 use branchline_core::peer::Activity;
@@ -12,11 +15,35 @@ use branchline_core::ports::{Amendment, CaptureState, StateWrite};
 use branchline_core::standing::Acknowledged;
 
 use super::Node;
+use super::clock::Stopwatch;
 use crate::api::v1::Problem;
 
+/// How often tombstones are looked at while changes are sent as they come.
+const BETWEEN_PURGES: Duration = Duration::from_secs(60);
+
+/// When tombstones were looked at for the last time.
+#[derive(Default)]
+pub(super) struct LastPurge(Mutex<Option<Stopwatch>>);
+
 impl Node {
+    /// What cannot be purged now is purged with a later sync: whoever asked for this one need not know.
+    pub(super) async fn purge_and_log(&self) {
+        *self.last_purge.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stopwatch::start());
+        if let Err(problem) = self.purge().await {
+            tracing::warn!(%problem, "tombstones cannot be purged at this moment");
+        }
+    }
+
+    /// The same, where that was not done for a while.
+    pub(super) async fn purge_now_and_then(&self) {
+        let last = *self.last_purge.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= BETWEEN_PURGES) {
+            self.purge_and_log().await;
+        }
+    }
+
     /// Lets go what everybody has, and marks a peer that is past the budget.
-    pub(super) async fn purge(&self) -> Result<(), Problem> {
+    async fn purge(&self) -> Result<(), Problem> {
         let database = self.database().await?;
         let Some(captured) = database.capture().look().await? else { return Ok(()) };
         if captured.tombstones == 0 || captured.own.server != self.settings.server {

@@ -4,6 +4,7 @@
 //! turn, so that two words of one peer never overwrite each other.
 
 use branchline_core::id::{Sequence, ServerId};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::peer::Peer;
 use branchline_core::ports::{
     BoxFuture, OutboxEntry, OutboxState, PeerHello, StateError, StateRead, StateReply, StateWrite,
@@ -53,9 +54,9 @@ impl Node {
     /// Takes in what a peer says of itself. Where the pair has met anew, what was sealed for the life before is dropped:
     /// it leaves out what one of the two no longer has.
     pub(super) async fn hear(&self, peer: &ServerId, hello: &PeerHello) -> Result<(), Problem> {
-        let Some(ours) = self.ourselves().await? else { return Ok(()) };
         let turn = self.standing_turn.lock().await;
         let before = self.memory.acknowledged(peer).await?;
+        let Some(ours) = self.ourselves(&before, hello.standing.as_ref()).await? else { return Ok(()) };
         let mut after = before.clone();
         let anew = after.hear(&ours, hello.standing.as_ref(), hello.last_applied);
         if after == before {
@@ -77,18 +78,33 @@ impl Node {
         receipt: &Receipt,
     ) -> Result<Option<Acknowledged>, Problem> {
         let Some(packed) = entry.packed.as_ref().filter(|_| receipt.is_applied()) else { return Ok(None) };
-        let Some(ours) = self.ourselves().await? else { return Ok(None) };
         let mut acknowledged = self.memory.acknowledged(&entry.peer).await?;
+        let standing = receipt.standing.as_ref();
+        let Some(ours) = self.ourselves(&acknowledged, standing).await? else { return Ok(None) };
         let end = ChainEnd { epoch: packed.epoch, sequence: entry.sequence, metadata: entry.metadata };
-        acknowledged.take_receipt(&ours, packed, end, receipt.standing.as_ref());
+        acknowledged.take_receipt(&ours, packed, end, standing);
         Ok(Some(acknowledged))
     }
 
-    /// Our own life and all that we hold; nothing where changes are not captured.
-    async fn ourselves(&self) -> Result<Option<Ourselves>, Problem> {
-        let captured = self.database().await?.capture().look().await?;
-        let captured = captured.filter(|captured| captured.own.server == self.settings.server);
-        Ok(captured.map(|captured| Ourselves { epoch: captured.own.epoch, knowledge: captured.knowledge }))
+    /// Our own side of a meeting; nothing where changes are not captured, as far as is remembered. What we hold counts,
+    /// and is looked at, only where the pair meets anew.
+    async fn ourselves(
+        &self,
+        peer: &Acknowledged,
+        standing: Option<&Standing>,
+    ) -> Result<Option<Ourselves>, Problem> {
+        let remembered = self.memory.remembered().await?;
+        let Some(remembered) = remembered.filter(|remembered| remembered.database.is_some()) else {
+            return Ok(None);
+        };
+        let epoch = remembered.epoch;
+        let mut knowledge = Knowledge::new();
+        if peer.meets_anew(epoch, standing)
+            && let Some(captured) = self.database().await?.capture().look().await?
+        {
+            knowledge = captured.knowledge;
+        }
+        Ok(Some(Ourselves { epoch, knowledge }))
     }
 
     /// Drops what waits for a peer and was packed from a position.

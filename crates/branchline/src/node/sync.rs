@@ -103,6 +103,20 @@ impl Node {
         sync: SyncCommand,
         progress: &ProgressSink,
     ) -> Result<SyncAnswer, Problem> {
+        let rehearsed = sync.dry_run;
+        let answer = self.exchange(sync, progress).await?;
+        if !rehearsed {
+            self.purge_and_log().await;
+        }
+        Ok(answer)
+    }
+
+    /// A sync that purges nothing.
+    pub(super) async fn exchange(
+        &self,
+        sync: SyncCommand,
+        progress: &ProgressSink,
+    ) -> Result<SyncAnswer, Problem> {
         let wish = self.wish(&sync)?;
         let peers = self.sync_peers(&sync.peers).await?;
         let _in_hand = self.retries.take_in_hand(peers.iter().map(|peer| peer.id.clone()));
@@ -114,9 +128,7 @@ impl Node {
         if sync.dry_run {
             return self.rehearse(targets, wish, progress).await;
         }
-        let peers = self.send_in_rounds(targets, wish, progress).await?;
-        self.purge().await?;
-        Ok(SyncAnswer { peers })
+        Ok(SyncAnswer { peers: self.send_in_rounds(targets, wish, progress).await? })
     }
 
     /// A day is closed only where that is asked for.
@@ -140,7 +152,12 @@ impl Node {
     ) -> Result<Vec<SyncOutcome>, Problem> {
         let mut outcomes: BTreeMap<String, SyncOutcome> = BTreeMap::new();
         for round in 1..=ROUNDS_MAX {
-            self.queue_new(&mut targets, wish, progress).await?;
+            match self.queue_new(&mut targets, wish, progress).await {
+                Ok(()) => {}
+                Err(problem) if round == 1 => return Err(problem),
+                // What came of the rounds before is told all the same.
+                Err(problem) => targets.iter_mut().for_each(|target| target.give_up(&problem)),
+            }
             let deliveries = targets.into_iter().map(|target| self.deliver_to(target, progress));
             let delivered: Vec<(Target, SyncOutcome, bool)> =
                 stream::iter(deliveries).buffer_unordered(PEERS_AT_ONCE).collect().await;
@@ -253,6 +270,10 @@ impl Node {
 }
 
 impl Target {
+    fn give_up(&mut self, problem: &Problem) {
+        self.verdict = Some(outcome(self, None, "refused", Some(problem.clone())));
+    }
+
     fn begin_again(&mut self) {
         self.resumed = false;
         self.stages = Vec::new();

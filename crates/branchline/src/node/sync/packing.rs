@@ -15,14 +15,14 @@ use branchline_core::id::{Epoch, Sequence};
 use branchline_core::lineage::Remembered;
 use branchline_core::pack::{PackPlan, Position, Selection, plan_pack};
 use branchline_core::peer::Peer;
-use branchline_core::ports::{Changes, OutboxEntry, OutboxState};
+use branchline_core::ports::{Ledger, OutboxEntry, OutboxState};
 use branchline_core::standing::ChainEnd;
 
 use super::outcome::{outcome, stage};
 use super::{Target, Wish};
 use crate::api::v1::Problem;
 use crate::node::Node;
-use crate::node::attach::Heard;
+use crate::node::attach::{Heard, Taken};
 use crate::node::clock::{Stopwatch, backup_id, now, wall_clock};
 use crate::node::progress::{ProgressSink, Reporter};
 use crate::stages::pack::{Destination, Draft, pack, pack_changes};
@@ -76,16 +76,14 @@ impl Node {
             && targets.iter().any(|target| target.resumed)
         {
             // What waits was sealed while all was well, and goes all the same: it may hold what is nowhere else.
-            for target in targets.iter_mut().filter(|target| !target.resumed) {
-                target.verdict = Some(outcome(target, None, "refused", Some(problem.clone())));
-            }
+            targets.iter_mut().filter(|target| !target.resumed).for_each(|target| target.give_up(problem));
             return Ok(());
         }
         match taken? {
-            Some(mut changes) => {
+            Some(mut taken) => {
                 self.find_waiting(targets).await?;
-                self.queue_changes(changes.as_mut(), targets, wish, progress).await?;
-                Ok(changes.close().await?)
+                self.queue_changes(&mut taken, targets, wish, progress).await?;
+                Ok(taken.changes.close().await?)
             }
             None => self.queue_all_rows(targets, wish, progress).await,
         }
@@ -111,13 +109,14 @@ impl Node {
             mirror: wish.mirror,
             day: wish.day,
         };
-        let (draft, remembered) =
+        let (draft, ledger, remembered) =
             match self.take_position(std::iter::empty(), self.pack_request(wish.day)).await? {
                 None => {
                     let database = self.database().await?;
-                    (pack(database.as_ref(), &restrict, destination, reporter).await?, None)
+                    let draft = pack(database.as_ref(), &restrict, destination, reporter).await?;
+                    (draft, database.ledger().await?, None)
                 }
-                Some(mut changes) => {
+                Some(Taken { mut changes, ledger }) => {
                     let planned = self.plan_for(peer, changes.position(), wish).await?;
                     if planned.brings_nothing() {
                         changes.close().await?;
@@ -129,12 +128,12 @@ impl Node {
                     let draft =
                         pack_changes(changes.as_mut(), &planned.plan, &restrict, destination, reporter)
                             .await?;
-                    let remembered = self.remembered_at(changes.position()).await?;
+                    let remembered = remembered_at(changes.position(), &ledger);
                     changes.close().await?;
-                    (draft, Some(remembered))
+                    (draft, ledger, Some(remembered))
                 }
             };
-        let sealed = self.seal_for(peer, &place, &draft).await?;
+        let sealed = self.seal_for(peer, &place, &draft, &ledger).await?;
         let mut entries = queue(self.memory.store(), vec![sealed], remembered).await?;
         entries.pop().ok_or_else(|| Problem::new(Code::INTERNAL, "nothing was queued"))
     }
@@ -163,6 +162,7 @@ impl Node {
         let destination = self.new_destination()?;
         let reporter = Reporter::begin(progress, "pack", None);
         let draft = pack(database.as_ref(), &|schema| self.restrict(schema), destination, reporter).await?;
+        let ledger = &database.ledger().await?;
         let watch = Stopwatch::start();
         let mut sealed = Vec::new();
         for target in targets.iter_mut().filter(|target| !target.resumed) {
@@ -174,7 +174,7 @@ impl Node {
                 mirror: wish.mirror,
                 day: wish.day,
             };
-            sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
+            sealed.push(self.seal_for(&target.peer, &place, &draft, ledger).await?);
         }
         queue(self.memory.store(), sealed, None).await?;
         for target in targets.iter_mut().filter(|target| !target.resumed) {
@@ -185,11 +185,12 @@ impl Node {
 
     async fn queue_changes(
         &self,
-        changes: &mut dyn Changes,
+        taken: &mut Taken,
         targets: &mut [Target],
         wish: Wish,
         progress: &ProgressSink,
     ) -> Result<(), Problem> {
+        let Taken { changes, ledger } = taken;
         let position = changes.position().clone();
         let mut groups: Vec<(PackPlan, Vec<(usize, Planned)>)> = Vec::new();
         for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| !target.resumed) {
@@ -215,7 +216,7 @@ impl Node {
             let reporter = Reporter::begin(progress, "pack", None);
             let destination = self.new_destination()?;
             let restrict = |schema| self.restrict(schema);
-            let draft = pack_changes(changes, &plan, &restrict, destination, reporter).await?;
+            let draft = pack_changes(changes.as_mut(), &plan, &restrict, destination, reporter).await?;
             for (at, planned) in members {
                 let target = &mut targets[at];
                 target.note_packed(&draft);
@@ -226,11 +227,11 @@ impl Node {
                     mirror: wish.mirror,
                     day: wish.day,
                 };
-                sealed.push(self.seal_for(&target.peer, &place, &draft).await?);
+                sealed.push(self.seal_for(&target.peer, &place, &draft, ledger).await?);
             }
         }
         if !sealed.is_empty() {
-            queue(self.memory.store(), sealed, Some(self.remembered_at(&position).await?)).await?;
+            queue(self.memory.store(), sealed, Some(remembered_at(&position, ledger))).await?;
         }
         Ok(())
     }
@@ -252,26 +253,19 @@ impl Node {
         Ok(Planned { plan, previous: previous.filter(|_| !full), target_epoch: acknowledged.target_epoch() })
     }
 
-    /// What is to be remembered of the database once what was packed at that position is queued.
-    async fn remembered_at(&self, position: &Position) -> Result<Remembered, Problem> {
-        let ledger = self.database().await?.ledger().await?;
-        Ok(Remembered {
-            database: Some(ledger.database_id),
-            epoch: position.own.epoch,
-            generation: position.generation,
-            clock: position.clock,
-            packed_at: wall_clock(),
-        })
-    }
-
     fn new_destination(&self) -> Result<Destination<'_>, Problem> {
         let codec = self.settings.compression;
         Ok(Destination { spool: self.spool.as_ref(), data_file: backup_id()?, codec })
     }
 
     /// Seals a draft for one peer. The place in the chain is behind all that either side remembers.
-    async fn seal_for(&self, peer: &Peer, place: &Place, draft: &Draft) -> Result<Sealed, Problem> {
-        let ledger = self.database().await?.ledger().await?;
+    async fn seal_for(
+        &self,
+        peer: &Peer,
+        place: &Place,
+        draft: &Draft,
+        ledger: &Ledger,
+    ) -> Result<Sealed, Problem> {
         let remembered =
             self.memory.chain(&peer.id).await?.map_or(Sequence::new(0), |(sequence, _)| sequence);
         // A claim far beyond our own chain is not believed: it would use the chain up.
@@ -288,8 +282,19 @@ impl Node {
             target_epoch: place.target_epoch,
             day: place.day,
         };
-        let sealed = seal(draft, &self.settings.server, &ledger, &addressed, now(), self.signer());
+        let sealed = seal(draft, &self.settings.server, ledger, &addressed, now(), self.signer());
         sealed.map_err(|error| Problem::new(Code::INTERNAL, error.to_string()))
+    }
+}
+
+/// What is to be remembered of the database once what was packed at that position is queued.
+fn remembered_at(position: &Position, ledger: &Ledger) -> Remembered {
+    Remembered {
+        database: Some(ledger.database_id.clone()),
+        epoch: position.own.epoch,
+        generation: position.generation,
+        clock: position.clock,
+        packed_at: wall_clock(),
     }
 }
 
