@@ -1,7 +1,7 @@
 //! PostgreSQL 13 and later, over `tokio-postgres`.
 //!
-//! Every call opens a session of its own: a connection with pinned settings, so that a database's or
-//! role's defaults change nothing. A snapshot is one repeatable-read transaction that reads by COPY; an apply is
+//! Every call has a session of its own: a connection with pinned settings, so that a database's or
+//! role's defaults change nothing. A few are kept for the next calls ([`sessions`]). A snapshot is one repeatable-read transaction that reads by COPY; an apply is
 //! one read-committed transaction that stages by COPY and merges in sets. No right of a superuser is needed; a
 //! right that is missing is named with its GRANT. The ledger is the schema `branchline` beside the shop's own.
 
@@ -31,7 +31,6 @@ use branchline_core::schema::Schema;
 
 use apply::PostgresApply;
 use connect::Target;
-use schema::Catalogue;
 use session::Session;
 use sessions::Sessions;
 use snapshot::PostgresSnapshot;
@@ -57,17 +56,18 @@ impl PostgresDatabase {
 impl Database for PostgresDatabase {
     fn schema(&self) -> BoxFuture<'_, Result<Schema, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
-            let catalogue = Catalogue::read(&session).await?;
-            session.close().await;
-            Ok(catalogue.into_schema())
+            let session = self.sessions.take().await?;
+            let (_, catalogue) = self.sessions.catalogue(&session).await?;
+            self.sessions.keep(session).await;
+            Ok(catalogue.schema().clone())
         })
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, DatabaseError>> {
         Box::pin(async move {
             let session = self.sessions.open().await?;
-            let snapshot: Box<dyn Snapshot> = Box::new(PostgresSnapshot::begin(session).await?);
+            let snapshot: Box<dyn Snapshot> =
+                Box::new(PostgresSnapshot::begin(&self.sessions, session).await?);
             Ok(snapshot)
         })
     }
@@ -82,31 +82,31 @@ impl Database for PostgresDatabase {
 
     fn ledger(&self) -> BoxFuture<'_, Result<Ledger, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
+            let session = self.sessions.take().await?;
             ledger::ensure(&session).await?;
-            let read = ledger::read(&session).await;
-            session.close().await;
-            read
+            let found = ledger::read(&session).await?;
+            self.sessions.keep(session).await;
+            Ok(found)
         })
     }
 
     fn applied(&self, backup: BackupId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
+            let session = self.sessions.take().await?;
             ledger::ensure(&session).await?;
-            let found = ledger::applied(&session, backup).await;
-            session.close().await;
-            found
+            let found = ledger::applied(&session, backup).await?;
+            self.sessions.keep(session).await;
+            Ok(found)
         })
     }
 
     fn last_applied(&self, source: ServerId) -> BoxFuture<'_, Result<Option<AppliedRecord>, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
+            let session = self.sessions.take().await?;
             ledger::ensure(&session).await?;
-            let found = ledger::last_applied(&session, &source).await;
-            session.close().await;
-            found
+            let found = ledger::last_applied(&session, &source).await?;
+            self.sessions.keep(session).await;
+            Ok(found)
         })
     }
 

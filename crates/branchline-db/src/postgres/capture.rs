@@ -58,7 +58,7 @@ impl Capture for PostgresDatabase {
         Box::pin(async move {
             let session = self.sessions.open().await?;
             session.check_writable().await?;
-            self.sessions.set_in_step(None);
+            self.sessions.forget().await;
             let done = detach::detach(&session).await;
             session.close().await;
             done
@@ -67,15 +67,15 @@ impl Capture for PostgresDatabase {
 
     fn look(&self) -> BoxFuture<'_, Result<Option<CaptureState>, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
+            let session = self.sessions.take().await?;
             let state = if has_log(&session).await? {
                 ledger::ensure(&session).await?;
-                look::look(&session).await
+                look::look(&session).await?
             } else {
-                Ok(None)
+                None
             };
-            session.close().await;
-            state
+            self.sessions.keep(session).await;
+            Ok(state)
         })
     }
 
@@ -93,8 +93,11 @@ impl Capture for PostgresDatabase {
     fn has_changes(&self) -> BoxFuture<'_, Result<bool, DatabaseError>> {
         Box::pin(async move {
             let session = self.sessions.take().await?;
-            let found =
-                if has_log(&session).await? { session.row(HAS_CHANGES, &[]).await?.get(0) } else { false };
+            let found = if has_log(&session).await? {
+                session.row_kept(HAS_CHANGES, &[]).await?.get(0)
+            } else {
+                false
+            };
             self.sessions.keep(session).await;
             Ok(found)
         })
@@ -102,17 +105,17 @@ impl Capture for PostgresDatabase {
 
     fn amend(&self, amendment: Amendment) -> BoxFuture<'_, Result<u64, DatabaseError>> {
         Box::pin(async move {
-            let session = self.sessions.open().await?;
+            let session = self.sessions.take().await?;
             ledger::ensure(&session).await?;
-            let changed = amend::amend(&session, &amendment).await;
-            session.close().await;
-            changed
+            let changed = amend::amend(&session, &amendment).await?;
+            self.sessions.keep(session).await;
+            Ok(changed)
         })
     }
 }
 
 async fn has_log(session: &Session) -> Result<bool, DatabaseError> {
-    Ok(session.row(HAS_LOG, &[]).await?.get(0))
+    Ok(session.row_kept(HAS_LOG, &[]).await?.get(0))
 }
 
 /// The version in five columns from `first` on: life, generation, time, and the life and generation before.

@@ -173,6 +173,14 @@ const META: &str = "SELECT database_id::text, epoch, generation FROM branchline.
 
 /// Makes the ledger where it is missing or older than this program.
 pub(crate) async fn ensure(session: &Session) -> Result<(), DatabaseError> {
+    if !session.has_ledger() {
+        look_and_make(session).await?;
+        session.set_has_ledger();
+    }
+    Ok(())
+}
+
+async fn look_and_make(session: &Session) -> Result<(), DatabaseError> {
     let state = session.row_kept(STATE, &[&SCHEMA]).await?;
     let (schema, usable, tables, readable, may_create): (bool, bool, bool, bool, bool) =
         (state.get(0), state.get(1), state.get(2), state.get(3), state.get(4));

@@ -87,10 +87,6 @@ impl Catalogue {
         &self.schema
     }
 
-    pub(crate) fn into_schema(self) -> Schema {
-        self.schema
-    }
-
     /// The description of a table and its details, where it can sync.
     pub(crate) fn syncable(&self, name: &TableName) -> Result<(&Table, &Relation), DatabaseError> {
         let unknown = || DatabaseError::TableUnknown { table: name.clone() };

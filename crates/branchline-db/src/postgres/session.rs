@@ -7,6 +7,7 @@
 //! `lock_timeout` is the exception: an apply sets it below `deadlock_timeout`, so that it gives way to the till.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ const PIN: &str = "
         ('statement_timeout', '0'),
         ('lock_timeout', '0'),
         ('idle_in_transaction_session_timeout', '0'),
-        ('idle_session_timeout', '0'),
+        ('idle_session_timeout', '60000'),
         ('transaction_timeout', '0')
       ) AS pinned (name, setting)
       JOIN pg_catalog.pg_settings AS known ON pg_catalog.lower(known.name) = pinned.name";
@@ -83,6 +84,8 @@ pub(crate) struct Session {
     version_text: String,
     /// Statements that were prepared, by their texts.
     kept: Mutex<HashMap<&'static str, Statement>>,
+    /// Whether the ledger was found to be as this program needs it.
+    ledger: AtomicBool,
 }
 
 impl Session {
@@ -119,6 +122,7 @@ impl Session {
             shop_zone: row.get(6),
             version_text,
             kept: Mutex::default(),
+            ledger: AtomicBool::new(false),
         };
         session.rows(PIN, &[]).await?;
         if session.run_raw(NOTICE_HANGUP).await.is_err() {
@@ -130,6 +134,16 @@ impl Session {
     /// Whether the connection is up, as far as is known.
     pub(crate) fn is_open(&self) -> bool {
         !self.client.is_closed()
+    }
+
+    /// Whether the ledger was found to be as this program needs it, over this connection.
+    pub(crate) fn has_ledger(&self) -> bool {
+        self.ledger.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it was.
+    pub(crate) fn set_has_ledger(&self) {
+        self.ledger.store(true, Ordering::Relaxed);
     }
 
     /// What is needed to name things in errors.

@@ -1,6 +1,7 @@
 //! Sessions that are kept open between calls, and the catalogue as it was read last.
 //!
-//! A connection costs more than most of what is asked over it, so one or two that ended in order are used again. To
+//! A connection costs more than most of what is asked over it, so a few that ended in order are used again; the server
+//! ends them after a minute in which nothing was asked. To
 //! read the catalogue of ten thousand tables takes a second; a fingerprint of it takes some milliseconds, and says
 //! whether what was read before still holds. The fingerprint is over the catalogue's row versions, temporary tables
 //! left out: whatever alters a table, a type or a trigger writes a row version.
@@ -14,7 +15,7 @@ use super::schema::Catalogue;
 use super::session::Session;
 
 /// Connections that are kept.
-const KEPT_MAX: usize = 2;
+const KEPT_MAX: usize = 3;
 
 const FINGERPRINT: &str = "
     WITH relations AS MATERIALIZED (
@@ -98,6 +99,15 @@ impl Sessions {
         }
     }
 
+    /// Forgets all that is remembered, and ends the sessions that are kept: the ledger is about to go.
+    pub(crate) async fn forget(&self) {
+        *lock(&self.remembered) = Remembered::default();
+        let kept = std::mem::take(&mut *lock(&self.kept));
+        for session in kept {
+            session.close().await;
+        }
+    }
+
     /// The catalogue as the session sees it, with its fingerprint.
     pub(crate) async fn catalogue(
         &self,
@@ -122,9 +132,9 @@ impl Sessions {
         lock(&self.remembered).in_step.as_ref() == Some(fingerprint)
     }
 
-    /// Remembers that it is; nothing is remembered where it may not be.
-    pub(crate) fn set_in_step(&self, fingerprint: Option<Fingerprint>) {
-        lock(&self.remembered).in_step = fingerprint;
+    /// Remembers that it is.
+    pub(crate) fn set_in_step(&self, fingerprint: Fingerprint) {
+        lock(&self.remembered).in_step = Some(fingerprint);
     }
 }
 

@@ -6,6 +6,8 @@
 //! snapshot is begun again, [`ATTEMPTS_MAX`] times at most. Rows are never locked; for a table's definition it waits
 //! as long as an apply waits for a lock.
 
+use std::sync::Arc;
+
 use branchline_core::backup::RowBatch;
 use branchline_core::compare::{RowDigest, TableHashes};
 use branchline_core::ports::{BoxFuture, DatabaseError, HashSpec, Snapshot};
@@ -16,6 +18,7 @@ use super::compare;
 use super::ident::list;
 use super::schema::{Catalogue, Relation};
 use super::session::Session;
+use super::sessions::Sessions;
 use super::table_reader::TableReader;
 
 /// How often a snapshot is begun before the database counts as busy.
@@ -36,17 +39,17 @@ const REBUILT: &str = "
 #[derive(Debug)]
 pub(crate) struct PostgresSnapshot {
     session: Session,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     open: Option<TableReader>,
 }
 
 impl PostgresSnapshot {
     /// Begins the transaction and reads the catalogue in it.
-    pub(crate) async fn begin(session: Session) -> Result<Self, DatabaseError> {
+    pub(crate) async fn begin(sessions: &Sessions, session: Session) -> Result<Self, DatabaseError> {
         session.yield_to_others().await?;
         for _ in 0..ATTEMPTS_MAX {
             begin_reading(&session).await?;
-            let catalogue = Catalogue::read(&session).await?;
+            let (_, catalogue) = sessions.catalogue(&session).await?;
             let readable = catalogue.schema().syncable().map(|table| &table.name);
             if hold_definitions(&session, &catalogue, readable).await? {
                 return Ok(Self { session, catalogue, open: None });

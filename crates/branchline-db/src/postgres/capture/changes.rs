@@ -152,7 +152,7 @@ impl Changes for PostgresChanges {
             // A table that was not read to its end would first be sent to its end: hang up instead.
             if open.is_none() {
                 taken.reader.run("COMMIT").await?;
-                taken.reader.close().await;
+                taken.sessions.keep(taken.reader).await;
             }
             Ok(())
         })

@@ -68,6 +68,7 @@ const EMPTY_MISSED: &str = "DELETE FROM branchline.missed";
 /// A position with the snapshot that it was taken at.
 #[derive(Debug)]
 pub(crate) struct Taken {
+    pub(crate) sessions: Arc<Sessions>,
     /// The session with the snapshot.
     pub(crate) reader: Session,
     pub(crate) catalogue: Arc<Catalogue>,
@@ -79,7 +80,7 @@ pub(crate) struct Taken {
 }
 
 /// Takes a position.
-pub(crate) async fn take(sessions: &Sessions) -> Result<Taken, DatabaseError> {
+pub(crate) async fn take(sessions: &Arc<Sessions>) -> Result<Taken, DatabaseError> {
     let stamper = sessions.take().await?;
     ledger::ensure(&stamper).await?;
     stamper.yield_to_others().await?;
@@ -117,12 +118,12 @@ async fn bring_in_step(sessions: &Sessions, session: &Session) -> Result<(), Dat
             "capture was brought in step with the tables"
         );
     }
-    sessions.set_in_step(Some(fingerprint));
+    sessions.set_in_step(fingerprint);
     Ok(())
 }
 
-async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, DatabaseError> {
-    let reader = sessions.open().await?;
+async fn take_held(sessions: &Arc<Sessions>, stamper: &Session) -> Result<Taken, DatabaseError> {
+    let reader = sessions.take().await?;
     reader.yield_to_others().await?;
     for _ in 0..ATTEMPTS_MAX {
         begin_reading(&reader).await?;
@@ -158,7 +159,15 @@ async fn take_held(sessions: &Sessions, stamper: &Session) -> Result<Taken, Data
             let snapshot: String = reader.row("SELECT pg_export_snapshot()", &[]).await?.get(0);
             stamp.all(&snapshot, &mut position, !logged.is_empty()).await?;
         }
-        return Ok(Taken { reader, catalogue, lives, captured, position, logged });
+        return Ok(Taken {
+            sessions: Arc::clone(sessions),
+            reader,
+            catalogue,
+            lives,
+            captured,
+            position,
+            logged,
+        });
     }
     let message = "tables were emptied or rebuilt while a position was taken".to_owned();
     Err(DatabaseError::Busy { message })
