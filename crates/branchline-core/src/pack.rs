@@ -7,7 +7,7 @@ use crate::day::{BusinessDay, DayTable, DayTotals};
 use crate::id::{Generation, ServerId};
 use crate::knowledge::Knowledge;
 use crate::scope::PeerScope;
-use crate::version::{ChangeTime, Life, Version};
+use crate::version::{ChangeTime, Dot, Life, Version};
 
 /// A position: the moment of a snapshot, as the ledger tells it. All that the snapshot shows is stamped with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct Position {
     /// All that is held in the snapshot, but for the lives of held rows: of them what is before the first that is held
     /// ([`Knowledge::without`]).
     pub knowledge: Knowledge,
-    /// Of each life the highest generation that any row in the snapshot has, and at least what `knowledge` says. It is
-    /// more where rows are held, and where rows came in beyond what their backup covered, because its sender held some.
+    /// Of each life the highest generation that any row in the snapshot has ([`seen_in`]). It is more than `knowledge` where
+    /// rows are held, and where rows came in beyond what their backup covered, because its sender held some.
     pub seen: Knowledge,
     /// The join of the dots of tombstones that were purged, [as far as](Knowledge::up_to) `knowledge` goes: a horizon beyond
     /// what we may claim could never be reached by a peer.
@@ -36,6 +36,19 @@ pub struct Position {
 pub struct PackRequest {
     /// A business day, and the tables that its close counts.
     pub day: Option<(BusinessDay, Vec<DayTable>)>,
+}
+
+/// What a position has seen: `all` that is held there, held rows too, and the `newest` versions of rows by their lives. It
+/// ends before a held row that is beyond `all`, for nothing else will tell that such a one went in.
+#[must_use]
+pub fn seen_in<'a>(
+    all: &Knowledge,
+    newest: &Knowledge,
+    held: impl IntoIterator<Item = &'a Dot>,
+) -> Knowledge {
+    let mut seen = all.clone();
+    seen.join(newest);
+    seen.without(held.into_iter().filter(|dot| !all.has(dot)))
 }
 
 /// What is known of the peer that a pack is for.

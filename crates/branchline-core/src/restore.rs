@@ -37,6 +37,8 @@ pub struct RememberedLife {
     pub epoch: Epoch,
     /// The last generation that was packed in the life of the copy, which need not be the last life.
     pub packed: Generation,
+    /// The wall clock at the last pack of that life; 0 where changes are not to be marked as carried.
+    pub packed_at: ChangeTime,
     /// The latest clock of this server.
     pub clock: ChangeTime,
 }
@@ -46,26 +48,30 @@ pub struct RememberedLife {
 pub struct NewLife {
     /// It; its generation is 0.
     pub own: Life,
-    /// What becomes the `was` of the changes in the log that have none; nothing where no pack has carried them.
-    pub carried: Option<Dot>,
+    /// What marks the changes in the log that a pack has carried; nothing where none has.
+    pub carried: Option<Carried>,
     /// Where the clock goes on from.
     pub clock: ChangeTime,
+}
+
+/// Changes in the log of a copy that a pack of the life before has carried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Carried {
+    /// The pack: the first after the copy.
+    pub by: Dot,
+    /// Those that were logged up to then: what the shop has written since the copy was put back is later.
+    pub until: ChangeTime,
 }
 
 /// Begins a new life in a database that was restored from a copy.
 #[must_use]
 pub fn begin_life(found: &FoundLife, remembered: &RememberedLife) -> NewLife {
     let epoch = found.life.epoch.max(remembered.epoch).next();
+    let by = Dot::new(found.life.clone(), found.generation.next());
+    let is_carried = remembered.packed > found.generation;
     NewLife {
         own: Life::new(found.life.server.clone(), epoch),
-        carried: carried_before(&found.life, found.generation, remembered.packed),
+        carried: is_carried.then_some(Carried { by, until: remembered.packed_at }),
         clock: found.clock.max(remembered.clock),
     }
-}
-
-/// The dot under which changes in the log of a copy have travelled, where the copy was made in that life after that
-/// generation, and `packed` is the last that was packed in it.
-#[must_use]
-pub fn carried_before(life: &Life, generation: Generation, packed: Generation) -> Option<Dot> {
-    (packed > generation).then(|| Dot::new(life.clone(), generation.next()))
 }

@@ -20,7 +20,8 @@ fn explore() {
     let mut tally = Tally::default();
     let mut failed = 0;
     for seed in start..start + cases {
-        match judge::run(seed, Rules::all()) {
+        let rules = Rules::all();
+        match judge::run(seed, rules) {
             Ok(t) => tally.add(&t),
             Err(e) => {
                 failed += 1;

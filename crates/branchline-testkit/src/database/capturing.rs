@@ -87,6 +87,7 @@ macro_rules! capture_suite {
             a_pack_holds_up_nobody
             nobody_holds_up_a_pack
             a_position_does_not_see_later_changes
+            a_position_does_not_see_that_a_table_is_emptied
             two_packs_at_once_stamp_a_change_once
             a_first_full_and_its_increments_leave_no_gap
             each_peer_gets_what_it_lacks
@@ -101,6 +102,7 @@ macro_rules! capture_suite {
             of_two_inserts_the_newest_wins
             two_equal_changes_are_no_conflict
             a_change_on_top_of_another_is_no_conflict
+            a_change_is_later_than_what_it_was_made_on
             a_row_that_was_known_before_is_old
             rows_that_both_had_before_converge
             a_change_outranks_the_base

@@ -160,7 +160,7 @@ impl Timed<'_> {
         started_at: Timestamp,
         only: Option<Vec<ServerId>>,
     ) -> Result<(), Problem> {
-        let report = self.node.run_entry(self.entry, only.as_deref()).await?;
+        let report = self.node.run_entry(self.entry, due_at, only.as_deref()).await?;
         let mut owed = report.owed.clone();
         if let Some(only) = &only {
             owed.extend(self.record.owed.iter().filter(|peer| !only.contains(peer)).cloned());

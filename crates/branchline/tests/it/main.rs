@@ -22,6 +22,7 @@ mod disk;
 mod held;
 mod incremental;
 mod killed;
+mod live;
 mod mirror;
 mod pairing;
 mod relay;

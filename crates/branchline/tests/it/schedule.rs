@@ -181,6 +181,23 @@ async fn changes_that_are_not_captured_are_not_sent_by_schedule() {
     assert_eq!(backups_applied(&headquarters).await, 0);
 }
 
+/// Also where the run is caught up days later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daily_run_closes_the_day_that_it_was_due_for() {
+    let (mut store, headquarters) = store_and_headquarters(&evenings("daily_transactions")).await;
+    store.ask(Command::Attach { new_life: false }).await.unwrap();
+    headquarters.ask(Command::Attach { new_life: false }).await.unwrap();
+    entry_is_remembered(&store, 0).await;
+    restart(&mut store).await;
+    store.works_by_itself(just_before(3, "08:00"));
+    let last = ran(&store, "evening", |_| true).await;
+    assert_eq!((last.outcome.as_str(), &last.due.local), ("done", &evening_of(2)));
+    let Ok(Answer::Days(closed)) = headquarters.ask(Command::Days { day: None }).await else { panic!() };
+    let days: Vec<(&str, &str)> =
+        closed.days.iter().map(|day| (day.store.as_str(), day.date.as_str())).collect();
+    assert_eq!(days, [("STORE-001", &evening_of(2)[..10])]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scheduled_comparison_counts_what_differs_and_status_says_so() {
     let (mut store, headquarters) = store_and_headquarters(&evenings("compare")).await;

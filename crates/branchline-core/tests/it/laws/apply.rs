@@ -36,7 +36,7 @@ impl Ledger {
             record.delivered.add(sent.image.mark);
             self.receive(sent, &parties, site, record);
         }
-        if backup.full {
+        if backup.packed.full {
             self.gone.join(&backup.gone);
             let unsaid = backup.unsaid.iter().filter(|key| self.rows[**key].image.is_some());
             record.tally.unsaid += u64::try_from(unsaid.count()).unwrap();
@@ -52,7 +52,7 @@ impl Ledger {
                 }
             }
         }
-        self.knowledge.join(&backup.covers);
+        self.knowledge.join(&backup.packed.covers);
     }
 
     fn parties(&self, theirs: &Knowledge, purged_there: &Knowledge, rules: Rules) -> Parties {

@@ -1,7 +1,9 @@
-//! A backup on its way, as far as the rules look at it.
+//! A backup on its way, and its receipt, as far as the rules look at them.
 
-use branchline_core::id::Epoch;
+use branchline_core::digest::Digest;
+use branchline_core::id::{Epoch, Sequence};
 use branchline_core::knowledge::Knowledge;
+use branchline_core::standing::{Packed, Standing};
 use branchline_core::version::{ChangeTime, Life, Version};
 
 use super::ledger::{Image, TABLES};
@@ -20,25 +22,38 @@ pub(super) struct Sent {
 pub(super) struct Backup {
     pub(super) source: usize,
     pub(super) target: usize,
-    /// The lives of source and target when it was sealed: where one of them changes, a new chain begins.
-    pub(super) chain: (Epoch, Epoch),
-    /// Its place in the chain, from 1.
-    pub(super) sequence: u32,
-    /// Whether what it lacks is gone.
-    pub(super) full: bool,
+    /// The source's life.
+    pub(super) epoch: Epoch,
+    /// The target's life, as the source knew it.
+    pub(super) target_epoch: Option<Epoch>,
+    /// Its place in the chain.
+    pub(super) sequence: Sequence,
+    /// What names its metadata.
+    pub(super) metadata: Digest,
+    /// The backup that it goes on from.
+    pub(super) previous: Option<Digest>,
+    /// What it builds on: what the target knew is left out.
+    pub(super) above: Knowledge,
+    /// What the source remembers of it: what it covers, and whether what it lacks is gone.
+    pub(super) packed: Packed,
     pub(super) rows: Vec<Sent>,
     /// Keys of which a full backup says nothing, because the source holds rows of them.
     pub(super) unsaid: Vec<usize>,
     /// The life whose base each table of the source holds.
     pub(super) bases: [Life; TABLES],
-    /// What it builds on: what the target knows is left out.
-    pub(super) above: Knowledge,
-    pub(super) covers: Knowledge,
     pub(super) knowledge: Knowledge,
-    /// For the source: it does not travel.
-    pub(super) seen: Knowledge,
     pub(super) purged: Knowledge,
     pub(super) clock: ChangeTime,
     /// For the judge: what went from the source without a trace.
     pub(super) gone: Marks,
+}
+
+/// The last backup of a peer that was applied in a database.
+#[derive(Debug, Clone)]
+pub(super) struct Applied {
+    pub(super) epoch: Epoch,
+    pub(super) sequence: Sequence,
+    pub(super) metadata: Digest,
+    /// What was answered.
+    pub(super) receipt: Standing,
 }

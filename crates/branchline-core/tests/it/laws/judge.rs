@@ -48,7 +48,8 @@ fn round(world: &mut World) -> bool {
     for (from, to) in world.directed() {
         let before = world.servers[to].ledger.knowledge.clone();
         let backup = world.exchange(from, to, false, false, false);
-        moved |= backup.full || !backup.rows.is_empty() || before != world.servers[to].ledger.knowledge;
+        moved |=
+            backup.packed.full || !backup.rows.is_empty() || before != world.servers[to].ledger.knowledge;
     }
     moved
 }

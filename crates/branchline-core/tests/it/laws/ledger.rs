@@ -6,15 +6,15 @@
 //! sees marks.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 
-use branchline_core::id::{Epoch, Generation};
+use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Pending};
-use branchline_core::pack::Position;
+use branchline_core::pack::{Position, seen_in};
 use branchline_core::restore::{FoundLife, RememberedLife, begin_life};
 use branchline_core::version::{ChangeTime, Dot, Life, Version, stamp_time};
 
+use super::backup::Applied;
 use super::record::{Mark, Marks, Record};
 use super::rules::{Rule, Rules};
 
@@ -130,26 +130,6 @@ impl Held {
     }
 }
 
-/// The last backup of a peer that was applied here.
-#[derive(Debug, Clone)]
-pub(super) struct Applied {
-    /// The lives of both sides when it was sealed.
-    pub(super) chain: (Epoch, Epoch),
-    /// Its place.
-    pub(super) sequence: u32,
-    /// What was answered.
-    pub(super) receipt: Rc<Receipt>,
-}
-
-/// The answer to a backup.
-#[derive(Debug)]
-pub(super) struct Receipt {
-    /// What is held here, held rows too.
-    pub(super) knowledge: Knowledge,
-    /// The last backup that was sealed for the source.
-    pub(super) sealed: u32,
-}
-
 /// The database.
 #[derive(Debug, Clone)]
 pub(super) struct Ledger {
@@ -234,8 +214,10 @@ impl Ledger {
         }
         let knowledge =
             if rules.hold(Rule::HeldLowers) { self.told_knowledge() } else { self.knowledge.clone() };
-        let mut seen = self.knowledge.clone();
-        self.rows.iter().filter_map(|row| row.version.clone()).for_each(|version| seen.add(version.dot));
+        let mut newest = Knowledge::new();
+        let versions = self.rows.iter().filter_map(|row| row.version.as_ref());
+        versions.for_each(|version| newest.add(version.dot.clone()));
+        let seen = seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots));
         Position {
             day: Vec::new(),
             own: self.own.clone(),
@@ -268,9 +250,10 @@ impl Ledger {
     pub(super) fn begin_life(&mut self, remembered: &RememberedLife, rules: Rules) {
         let found = FoundLife { life: self.own.clone(), generation: self.generation, clock: self.clock };
         let new = begin_life(&found, remembered);
-        if rules.hold(Rule::CarriedBefore) {
-            for pending in self.rows.iter_mut().filter_map(|row| row.pending.as_mut()) {
-                pending.was = pending.was.take().or_else(|| new.carried.clone());
+        if let Some(carried) = new.carried {
+            let pending = self.rows.iter_mut().filter_map(|row| row.pending.as_mut());
+            for pending in pending.filter(|pending| pending.was.is_none() && pending.time <= carried.until) {
+                pending.was = Some(carried.by.clone());
             }
         }
         if rules.hold(Rule::Epoch) {

@@ -16,8 +16,6 @@ pub(super) enum Rule {
     FullRemoves,
     /// After a restore both sides of a pair give whatever the other lacks.
     GiveAllBack,
-    /// Changes in the log of a copy that were packed in the life before say so.
-    CarriedBefore,
     /// What was sealed before a restore is refused after it.
     Chain,
     /// An increment is refused where what it builds on is not held.

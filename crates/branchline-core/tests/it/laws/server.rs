@@ -1,27 +1,45 @@
 //! A server: a database, and the state beside it, which a restore of the database leaves alone.
+//!
+//! What is kept of a peer, and how a pair meets, are the core's own rules ([`Acknowledged`]); which backup is accepted is
+//! done here as the node does it (`crates/branchline/src/node/inbox.rs`).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use branchline_core::id::{Epoch, Generation, ServerId};
+use branchline_core::digest::Digest;
+use branchline_core::id::{Epoch, Generation, Sequence, ServerId};
 use branchline_core::knowledge::Knowledge;
-use branchline_core::pack::{Acknowledgement, Audience, Selection, plan_pack, purgeable};
+use branchline_core::pack::{Selection, plan_pack, purgeable};
 use branchline_core::restore::RememberedLife;
+use branchline_core::standing::{Acknowledged, ChainEnd, Ourselves, Packed, Standing};
 use branchline_core::version::ChangeTime;
 
 use super::apply::Site;
-use super::backup::{Backup, Sent};
-use super::ledger::{Applied, Image, KEYS, Ledger, Receipt};
+use super::backup::{Applied, Backup, Sent};
+use super::ledger::{Image, KEYS, Ledger};
 use super::record::Record;
 use super::rules::{Rule, Rules};
 
 /// What keeps an increment from being applied where it does not belong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// It names its place in a chain, and a chain ends where either side begins another life.
+    /// As the node does it: an increment names the backup that it goes on from and the life that it is for. Where a pair
+    /// meets anew, a full backup comes first.
     Chain,
-    /// It names the knowledge that it builds on; old files are applied again and again.
+    /// Harder on the other rules: whatever builds on what is held here is applied, in any order and again and again, and
+    /// after a restore increments may come first.
     BuildsOn,
+}
+
+/// What all that a server does depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conditions {
+    pub(super) rules: Rules,
+    pub(super) guard: Guard,
+    /// A pair that meets anew begins with a full backup in any case.
+    pub(super) anew_by_full: bool,
+    /// True time.
+    pub(super) now: u64,
 }
 
 /// A transaction of the shop's that is still open: its keys are locked, and nobody sees its changes.
@@ -33,19 +51,19 @@ pub(super) struct Open {
 /// What a server keeps of a peer.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) acknowledged: Knowledge,
-    /// What we had seen at the last position that it acknowledged.
-    pub(super) lent: Knowledge,
-    /// Until the peer has all of this, it gets whatever it lacks, whoever made it.
-    pub(super) owed: Knowledge,
-    /// The last backup that the peer had sealed for us when it said what it holds.
-    pub(super) awaited: u32,
+    pub(super) acknowledged: Acknowledged,
+    /// The last place that was given out.
+    pub(super) sequence: Sequence,
+    /// The backup that waits for its receipt.
     pub(super) sealed: Option<Rc<Backup>>,
-    /// The lives of both sides in which they last met: ours, and the peer's.
-    pub(super) met: (Epoch, Epoch),
-    pub(super) sequence: u32,
-    /// The next backup is a full one.
-    pub(super) starts_full: bool,
+}
+
+/// The last pack of a life.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastPack {
+    generation: Generation,
+    /// The wall clock then.
+    at: ChangeTime,
 }
 
 /// The server.
@@ -60,20 +78,22 @@ pub(super) struct Server {
     pub(super) open: Vec<Open>,
     pub(super) obstacles: [bool; KEYS],
     pub(super) pairs: BTreeMap<usize, Pair>,
-    /// Its epoch, the last that there was.
-    pub(super) epoch: Epoch,
-    /// Of each epoch, the last generation that was packed.
-    packed: BTreeMap<Epoch, Generation>,
+    /// The database was restored, and its new life has not begun.
+    pub(super) is_rewound: bool,
+    /// The last epoch.
+    epoch: Epoch,
+    /// Of each epoch, the last pack.
+    packed: BTreeMap<Epoch, LastPack>,
     /// The clock at the last pack.
     clock: ChangeTime,
 }
 
 impl Server {
     /// A server without peers.
-    pub(super) fn new(index: usize, name: ServerId, relay: bool, skew: i64, ledger: Ledger) -> Self {
+    pub(super) fn new(index: usize, relay: bool, skew: i64, ledger: Ledger) -> Self {
         Self {
             index,
-            name,
+            name: ledger.own.server.clone(),
             relay,
             skew,
             epoch: ledger.own.epoch,
@@ -81,9 +101,17 @@ impl Server {
             open: Vec::new(),
             obstacles: [false; KEYS],
             pairs: BTreeMap::new(),
+            is_rewound: false,
             packed: BTreeMap::new(),
             clock: ChangeTime::default(),
         }
+    }
+
+    /// Takes a server as a peer that says that it holds that already.
+    pub(super) fn pair_with(&mut self, peer: usize, name: ServerId, acknowledged: Knowledge) {
+        let acknowledged = Acknowledged { knowledge: acknowledged, ..Acknowledged::nothing(name) };
+        let pair = Pair { acknowledged, sequence: Sequence::new(0), sealed: None };
+        self.pairs.insert(peer, pair);
     }
 
     /// What its wall clock shows.
@@ -96,60 +124,86 @@ impl Server {
         self.open.iter().flat_map(|open| &open.changes).any(|(locked, ..)| *locked == key)
     }
 
-    /// Meets a peer: where either side has begun another life since they last met, the pair starts anew.
-    pub(super) fn meet(&mut self, peer: &Self, by_full: bool, rules: Rules) {
-        let now = (self.epoch, peer.epoch);
+    /// What it says of itself to a peer.
+    fn standing_for(&self, peer: usize) -> Standing {
+        let sealed = self.pairs.get(&peer).map_or_else(Sequence::default, |pair| pair.sequence);
+        Standing { life: self.ledger.own.clone(), knowledge: self.ledger.knowledge.clone(), sealed }
+    }
+
+    fn ourselves(&self) -> Ourselves {
+        Ourselves { epoch: self.ledger.own.epoch, knowledge: self.ledger.knowledge.clone() }
+    }
+
+    /// Hears a peer's hello.
+    pub(super) fn meet(&mut self, peer: &Self, conditions: &Conditions) {
+        let ours = self.ourselves();
+        let last_applied = peer.ledger.applied.get(&self.index);
+        let last_applied = last_applied.map(|applied| (applied.epoch, applied.sequence));
         let pair = self.pairs.get_mut(&peer.index).unwrap();
-        if pair.met == now {
-            return;
+        let standing = peer.standing_for(self.index);
+        let anew = pair.acknowledged.hear(&ours, Some(&standing), last_applied);
+        if anew && conditions.rules.hold(Rule::Chain) {
+            pair.sealed = None;
         }
-        pair.met = now;
-        pair.sequence = 0;
-        pair.sealed = None;
-        pair.acknowledged = peer.ledger.knowledge.clone();
-        pair.lent = Knowledge::new();
-        if rules.hold(Rule::GiveAllBack) {
-            pair.owed = self.ledger.knowledge.clone();
+        if !conditions.rules.hold(Rule::GiveAllBack) {
+            pair.acknowledged.owed = Knowledge::new();
         }
-        pair.awaited = 0;
-        pair.starts_full = by_full;
     }
 
     /// One sealed backup a peer that it has not acknowledged: made once, sent as often as need be.
-    pub(super) fn pack(&mut self, peer: usize, wanted_full: bool, rules: Rules) -> Rc<Backup> {
+    pub(super) fn pack(
+        &mut self,
+        peer: usize,
+        number: usize,
+        wanted_full: bool,
+        conditions: &Conditions,
+    ) -> Rc<Backup> {
+        let rules = conditions.rules;
         if let Some(sealed) = &self.pairs[&peer].sealed {
             return Rc::clone(sealed);
         }
         let position = self.ledger.take_position(rules);
-        let packed = self.packed.entry(position.own.epoch).or_default();
-        *packed = position.generation.max(*packed);
+        let at = self.wall(conditions.now);
+        let last = self.packed.entry(position.own.epoch).or_default();
+        *last = LastPack { generation: position.generation.max(last.generation), at };
         self.clock = self.clock.max(position.clock);
+
         let pair = self.pairs.get_mut(&peer).unwrap();
-        let relay = self.relay || !pair.owed.is_within(&pair.acknowledged);
-        let audience = Audience { acknowledged: pair.acknowledged.clone(), lent: pair.lent.clone(), relay };
-        let plan = plan_pack(&position, &audience, wanted_full || pair.starts_full);
+        let previous = pair.acknowledged.previous(position.own.epoch);
+        let by_full = conditions.guard == Guard::Chain || conditions.anew_by_full;
+        let wanted_full = wanted_full || (previous.is_none() && by_full);
+        let plan = plan_pack(&position, &pair.acknowledged.audience(self.relay), wanted_full);
+        let full = plan.selection == Selection::Full;
         let rows = (0..KEYS).filter_map(|key| {
             let image = self.ledger.rows[key].image?;
             let version = self.ledger.version_of(key);
             plan.takes(&version).then_some(Sent { key, image, version })
         });
         let rows: Vec<Sent> = rows.collect();
-        let held = |key: &usize| self.ledger.held[*key].is_some() && rows.iter().all(|sent| sent.key != *key);
-        let unsaid = (0..KEYS).filter(|key| rules.hold(Rule::HeldUnsaid) && held(key)).collect();
-        pair.sequence += 1;
+        let is_held =
+            |key: &usize| self.ledger.held[*key].is_some() && rows.iter().all(|sent| sent.key != *key);
+        let unsaid = (0..KEYS).filter(|key| rules.hold(Rule::HeldUnsaid) && is_held(key)).collect();
+
+        pair.sequence = pair.sequence.next();
         let sealed = Rc::new(Backup {
             source: self.index,
             target: peer,
-            chain: pair.met,
+            epoch: position.own.epoch,
+            target_epoch: pair.acknowledged.target_epoch(),
             sequence: pair.sequence,
-            full: plan.selection == Selection::Full,
+            metadata: Digest::of(&number.to_be_bytes()),
+            previous: previous.filter(|_| !full).map(|previous| previous.metadata),
+            above: if full { Knowledge::new() } else { plan.acknowledged },
+            packed: Packed {
+                epoch: position.own.epoch,
+                covers: if rules.hold(Rule::Covers) { plan.covers } else { position.knowledge.clone() },
+                seen: position.seen,
+                full,
+            },
             rows,
             unsaid,
             bases: self.ledger.bases.clone(),
-            above: plan.acknowledged,
-            covers: if rules.hold(Rule::Covers) { plan.covers } else { position.knowledge.clone() },
             knowledge: position.knowledge,
-            seen: position.seen,
             purged: position.purged,
             clock: position.clock,
             gone: self.ledger.gone,
@@ -162,28 +216,14 @@ impl Server {
     pub(super) fn receive(
         &mut self,
         backup: &Backup,
-        guard: Guard,
-        now: u64,
-        rules: Rules,
+        conditions: &Conditions,
         record: &mut Record,
-    ) -> Option<Rc<Receipt>> {
-        let last = self.ledger.applied.get(&backup.source).filter(|last| last.chain == backup.chain);
-        if let Some(last) = last.filter(|last| last.sequence == backup.sequence) {
-            return Some(Rc::clone(&last.receipt));
+    ) -> Option<Standing> {
+        let last = self.ledger.applied.get(&backup.source);
+        if let Some(last) = last.filter(|last| last.metadata == backup.metadata) {
+            return Some(last.receipt.clone());
         }
-        let sequence = last.map_or(0, |last| last.sequence);
-        let fits = match guard {
-            Guard::Chain => {
-                let ours = (self.pairs[&backup.source].met.1, self.epoch);
-                backup.sequence == sequence + 1 && (backup.chain == ours || !rules.hold(Rule::Chain))
-            }
-            Guard::BuildsOn => {
-                let builds_on_ours = backup.full || backup.above.is_within(&self.ledger.knowledge);
-                backup.chain == (self.pairs[&backup.source].met.1, self.epoch)
-                    && (builds_on_ours || !rules.hold(Rule::BuildsOn))
-            }
-        };
-        if !fits {
+        if !self.fits(backup, conditions) {
             record.tally.refused += 1;
             return None;
         }
@@ -191,61 +231,96 @@ impl Server {
             record.tally.blocked += 1;
             return None;
         }
-        record.tally.fulls += u64::from(backup.full);
-        let site = Site { rules, wall: self.wall(now), obstacles: &self.obstacles };
+        record.tally.fulls += u64::from(backup.packed.full);
+        let wall = self.wall(conditions.now);
+        let site = Site { rules: conditions.rules, wall, obstacles: &self.obstacles };
         self.ledger.apply(backup, &site, record);
-        let sealed = self.pairs[&backup.source].sequence;
-        let receipt = Rc::new(Receipt { knowledge: self.ledger.knowledge.clone(), sealed });
-        let applied =
-            Applied { chain: backup.chain, sequence: backup.sequence, receipt: Rc::clone(&receipt) };
+        let receipt = self.standing_for(backup.source);
+        let Backup { epoch, sequence, metadata, .. } = *backup;
+        let applied = Applied { epoch, sequence, metadata, receipt: receipt.clone() };
         self.ledger.applied.insert(backup.source, applied);
         Some(receipt)
+    }
+
+    /// Whether a backup may be applied here now.
+    fn fits(&self, backup: &Backup, conditions: &Conditions) -> bool {
+        let own = self.ledger.own.epoch;
+        let is_for_us = backup.packed.full || backup.target_epoch.is_none_or(|meant| meant == own);
+        match conditions.guard {
+            Guard::Chain => {
+                let last = self.ledger.applied.get(&backup.source);
+                let last = last.filter(|last| last.epoch == backup.epoch);
+                let is_later = last.is_none_or(|last| last.sequence < backup.sequence);
+                let goes_on = last.is_some_and(|last| backup.previous == Some(last.metadata));
+                let fits = (backup.packed.full || goes_on) && is_for_us;
+                is_later && (fits || !conditions.rules.hold(Rule::Chain))
+            }
+            Guard::BuildsOn => {
+                let met = self.pairs.get(&backup.source).and_then(|pair| pair.acknowledged.met);
+                let of_this_life = met.is_none_or(|(_, theirs)| theirs == backup.epoch);
+                let builds_on_ours = backup.above.is_within(&self.ledger.knowledge);
+                is_for_us && of_this_life && (builds_on_ours || !conditions.rules.hold(Rule::BuildsOn))
+            }
+        }
     }
 
     /// Whether an open transaction of the shop's has locked a row that the backup is about.
     fn must_wait(&self, backup: &Backup) -> bool {
         let is_about = |key: usize| {
-            let row = backup.rows.iter().any(|sent| sent.key == key);
-            let absent = backup.full && self.ledger.rows[key].image.is_some();
-            row || absent || self.ledger.held[key].is_some()
+            let sent = backup.rows.iter().any(|sent| sent.key == key);
+            let absent = backup.packed.full && self.ledger.rows[key].image.is_some();
+            sent || absent || self.ledger.held[key].is_some()
         };
         (0..KEYS).any(|key| self.is_locked(key) && is_about(key))
     }
 
     /// A receipt has come back.
-    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Receipt) {
+    pub(super) fn acknowledge(&mut self, backup: &Rc<Backup>, receipt: &Standing) {
+        let ours = self.ourselves();
         let pair = self.pairs.get_mut(&backup.target).unwrap();
         if pair.sealed.as_ref().is_some_and(|sealed| Rc::ptr_eq(sealed, backup)) {
             pair.sealed = None;
-            pair.starts_full = false;
-            pair.acknowledged.join(&receipt.knowledge);
-            pair.awaited = receipt.sealed;
-            pair.lent = backup.seen.clone();
+            let Backup { epoch, sequence, metadata, .. } = **backup;
+            let end = ChainEnd { epoch, sequence, metadata };
+            pair.acknowledged.take_receipt(&ours, &backup.packed, end, Some(receipt));
         }
+    }
+
+    /// The peer has refused what was sealed for it: it misses something before it.
+    pub(super) fn start_chain_anew(&mut self, peer: usize) {
+        let pair = self.pairs.get_mut(&peer).unwrap();
+        pair.sealed = None;
+        pair.acknowledged.chain = None;
     }
 
     /// Removes the tombstones that no peer needs any more.
     pub(super) fn purge(&mut self, rules: Rules, record: &mut Record) {
-        let applied = |peer: &usize, pair: &Pair| {
-            let last = self.ledger.applied.get(peer).filter(|last| last.chain == (pair.met.1, pair.met.0));
-            last.map_or(0, |last| last.sequence)
-        };
-        let acknowledgement = |(peer, pair): (&usize, &Pair)| Acknowledgement {
-            knowledge: pair.acknowledged.clone(),
-            caught_up: applied(peer, pair) >= pair.awaited || !rules.hold(Rule::PurgeWaits),
-        };
-        let peers: Vec<Acknowledgement> = self.pairs.iter().map(acknowledgement).collect();
-        self.ledger.purge(&purgeable(&self.ledger.told_knowledge(), &peers), record);
+        let peers = self.pairs.iter().map(|(peer, pair)| {
+            let applied = self.ledger.applied.get(peer).map(|applied| applied.sequence);
+            let mut peer = pair.acknowledged.acknowledgement(applied);
+            peer.caught_up |= !rules.hold(Rule::PurgeWaits);
+            peer
+        });
+        let known_to_all = purgeable(&self.ledger.told_knowledge(), &peers.collect::<Vec<_>>());
+        self.ledger.purge(&known_to_all, record);
     }
 
-    /// The database is restored from a copy. Open transactions of the shop's are gone with the old one.
-    pub(super) fn restore(&mut self, copy: &Ledger, rules: Rules) {
+    /// The database is restored from a copy. Open transactions of the shop's are gone with the old one. The shop goes on
+    /// writing at once; nothing is packed or applied before the new life begins.
+    pub(super) fn restore(&mut self, copy: &Ledger) {
         self.ledger = copy.clone();
         self.open.clear();
-        let packed = self.packed.get(&copy.own.epoch).copied().unwrap_or_default();
-        let remembered = RememberedLife { epoch: self.epoch, packed, clock: self.clock };
+        self.is_rewound = true;
+    }
+
+    /// Somebody has said that the restored database is the one that goes on.
+    pub(super) fn begin_life(&mut self, marks_carried: bool, rules: Rules) {
+        let packed = self.packed.get(&self.ledger.own.epoch).copied().unwrap_or_default();
+        let packed_at = if marks_carried { packed.at } else { ChangeTime::default() };
+        let remembered =
+            RememberedLife { epoch: self.epoch, packed: packed.generation, packed_at, clock: self.clock };
         self.ledger.begin_life(&remembered, rules);
-        // Even where the rule of the new epoch is left out, each pair starts anew.
-        self.epoch = self.epoch.next();
+        self.epoch = self.epoch.max(self.ledger.own.epoch);
+        self.is_rewound = false;
     }
 }

@@ -8,14 +8,15 @@ use std::rc::Rc;
 
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
+use branchline_core::standing::Standing;
 use branchline_core::version::{ChangeTime, Life};
 
 use super::backup::Backup;
 use super::dice::Dice;
-use super::ledger::{Image, KEYS, Ledger, Receipt, Row, TABLES, table_of, told, told_knowledge};
+use super::ledger::{Image, KEYS, Ledger, Row, TABLES, table_of, told, told_knowledge};
 use super::record::Record;
 use super::rules::Rules;
-use super::server::{Guard, Open, Pair, Server};
+use super::server::{Conditions, Guard, Open, Server};
 
 /// How servers are linked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(super) struct Climate {
     /// Several writes may make the same image.
     pub(super) equal_images: bool,
     pub(super) steps: usize,
+    /// A new life marks the changes that the life before has carried; clocks never step back then.
+    pub(super) marks_carried: bool,
     /// How many keys are written.
     pub(super) keys: usize,
     /// How often, in a thousand steps, a database is restored where that happens at all.
@@ -65,6 +68,7 @@ impl Climate {
             anew_by_full: dice.permille(300),
             equal_images: dice.permille(200),
             steps: 20 + dice.below(130),
+            marks_carried: dice.permille(500),
             keys: 1 + dice.below(KEYS),
             restores_permille: *dice.pick(&[10, 20, 40]),
         }
@@ -132,7 +136,6 @@ impl World {
         let common: [Option<Image>; KEYS] = std::array::from_fn(|key| self.base_image(key));
         for index in 0..self.climate.servers {
             let own = Life::new(format!("S{index}").parse().unwrap(), Epoch::new(1));
-            let name = own.server.clone();
             let rows = std::array::from_fn(|key| {
                 let image = if self.climate.in_step { common[key] } else { self.own_base(key, common[key]) };
                 Row { image, ..Row::default() }
@@ -145,7 +148,7 @@ impl World {
             }
             let relay = self.climate.relays(index, &mut self.dice);
             let skew = *self.dice.pick(&[0, 0, 5, -5, 400]);
-            self.servers.push(Server::new(index, name, relay, skew, ledger));
+            self.servers.push(Server::new(index, relay, skew, ledger));
         }
         for index in 0..self.climate.servers {
             let late = self.climate.late_joiners && !self.climate.in_step && index > 0;
@@ -196,18 +199,8 @@ impl World {
             let zero = &self.servers[peer].ledger.bases[0];
             acknowledged = [(zero.clone(), Generation::new(0))].into_iter().collect();
         }
-        let met = (self.servers[server].epoch, self.servers[peer].epoch);
-        let pair = Pair {
-            acknowledged,
-            lent: Knowledge::new(),
-            owed: Knowledge::new(),
-            awaited: 0,
-            sealed: None,
-            met,
-            sequence: 0,
-            starts_full: false,
-        };
-        self.servers[server].pairs.insert(peer, pair);
+        let name = self.servers[peer].name.clone();
+        self.servers[server].pair_with(peer, name, acknowledged);
     }
 
     /// Both directions of each link that is there.
@@ -319,13 +312,22 @@ impl World {
             return;
         }
         let (from, to) = *self.dice.pick(&directed);
+        if [from, to].iter().any(|server| self.servers[*server].is_rewound) && self.dice.permille(600) {
+            // Nobody has said yet that the restored database goes on.
+            return;
+        }
         let wanted_full = self.dice.permille(30);
         let lost = self.dice.permille(300);
         let receipt_lost = self.dice.permille(300);
         self.exchange(from, to, wanted_full, lost, receipt_lost);
     }
 
-    /// One server sends to another what it lacks. Gives whether it was applied.
+    fn conditions(&self) -> Conditions {
+        let Climate { guard, anew_by_full, .. } = self.climate;
+        Conditions { rules: self.rules, guard, anew_by_full, now: self.now }
+    }
+
+    /// One server sends to another what it lacks.
     pub(super) fn exchange(
         &mut self,
         from: usize,
@@ -334,37 +336,56 @@ impl World {
         lost: bool,
         receipt_lost: bool,
     ) -> Rc<Backup> {
-        self.meet(from, to);
-        let backup = self.servers[from].pack(to, wanted_full, self.rules);
+        for server in [from, to] {
+            self.begin_life(server);
+        }
+        let conditions = self.conditions();
+        for (server, peer) in [(from, to), (to, from)] {
+            let [server, peer] = self.servers.get_disjoint_mut([server, peer]).unwrap();
+            server.meet(peer, &conditions);
+        }
+        let backup = self.servers[from].pack(to, self.files.len(), wanted_full, &conditions);
         self.files.push(Rc::clone(&backup));
+        self.tell_of(&backup, lost, receipt_lost);
+        if lost {
+            return backup;
+        }
+        let refused = self.record.tally.refused;
+        let receipt = self.deliver(&backup);
+        if refused < self.record.tally.refused {
+            self.servers[from].start_chain_anew(to);
+        }
+        if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
+            self.servers[from].acknowledge(&backup, &receipt);
+        }
+        backup
+    }
+
+    fn tell_of(&mut self, backup: &Backup, lost: bool, receipt_lost: bool) {
         self.record.tell_all(|key| {
-            let way = format!("{} to S{to}, full {}", self.servers[from].ledger.own, backup.full);
-            let known =
-                [&backup.above, &backup.covers, &backup.knowledge, &backup.purged].map(told_knowledge);
+            let (own, to) = (&self.servers[backup.source].ledger.own, backup.target);
+            let way = format!("{own} to S{to}, full {}", backup.packed.full);
+            let known = [&backup.above, &backup.packed.covers, &backup.knowledge, &backup.purged];
+            let known = known.map(told_knowledge);
             let row = backup.rows.iter().find(|sent| sent.key == key);
             let row =
                 row.map_or("-".to_owned(), |sent| format!("{} {}", sent.image.told(), told(&sent.version)));
             format!("{way}, lost {lost}/{receipt_lost}: {row}; above, covers, knowledge, purged {known:?}")
         });
-        if !lost {
-            let receipt = self.deliver(&backup);
-            if let Some(receipt) = receipt.filter(|_| !receipt_lost) {
-                self.servers[from].acknowledge(&backup, &receipt);
-            }
-        }
-        backup
     }
 
-    pub(super) fn meet(&mut self, one: usize, other: usize) {
-        for (server, peer) in [(one, other), (other, one)] {
-            let [server, peer] = self.servers.get_disjoint_mut([server, peer]).unwrap();
-            server.meet(peer, self.climate.anew_by_full, self.rules);
+    fn begin_life(&mut self, server: usize) {
+        if self.servers[server].is_rewound {
+            self.servers[server].begin_life(self.climate.marks_carried, self.rules);
         }
     }
 
-    fn deliver(&mut self, backup: &Backup) -> Option<Rc<Receipt>> {
-        let guard = self.climate.guard;
-        self.servers[backup.target].receive(backup, guard, self.now, self.rules, &mut self.record)
+    fn deliver(&mut self, backup: &Backup) -> Option<Standing> {
+        if self.servers[backup.target].is_rewound {
+            return None;
+        }
+        let conditions = self.conditions();
+        self.servers[backup.target].receive(backup, &conditions, &mut self.record)
     }
 
     fn bring_old_file(&mut self) {
@@ -380,6 +401,9 @@ impl World {
     }
 
     pub(super) fn purge(&mut self, server: usize) {
+        if self.servers[server].is_rewound {
+            return;
+        }
         self.servers[server].purge(self.rules, &mut self.record);
     }
 
@@ -398,7 +422,11 @@ impl World {
                 format!("S{server} is restored: {rows:?}, {known:?}")
             });
         }
-        self.servers[*server].restore(ledger, self.rules);
+        self.servers[*server].restore(ledger);
+        if !self.climate.marks_carried && self.dice.permille(300) {
+            // The clock of a machine that was rebuilt may be anything.
+            self.servers[*server].skew = *self.dice.pick(&[0, -30, -400, 50]);
+        }
     }
 
     /// Whether a table of a server has rows: used by nobody but the judge.

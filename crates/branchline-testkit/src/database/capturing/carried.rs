@@ -15,7 +15,7 @@ use branchline_core::ports::{
     Apply, ApplyRequest, Changes, Database, DatabaseError, MergeContext, MergeReport, OnError, TableMerge,
 };
 use branchline_core::schema::parents_first;
-use branchline_core::version::Version;
+use branchline_core::version::{ChangeTime, Version};
 
 use super::super::backup::table_name;
 use super::super::worked;
@@ -173,6 +173,30 @@ impl CarriedBackup {
     pub fn again(mut self, sequence: u64) -> Self {
         self.request.sequence = Sequence::new(sequence);
         self.request.backup = backup_of(&format!("again {} {sequence}", self.request.source));
+        self
+    }
+
+    /// As if the source's clock had been ahead by so many microseconds.
+    #[must_use]
+    pub fn with_clock_ahead(mut self, micros: u64) -> Self {
+        let times: BTreeSet<_> = self
+            .request
+            .tables
+            .iter()
+            .flat_map(|summary| self.rows_of(summary.name.as_str()))
+            .map(|row| row.version.time.micros())
+            .filter(|time| *time > 0)
+            .collect();
+        for (_, batch) in &mut self.batches {
+            let mut lines = String::from_utf8_lossy(&batch.lines).into_owned();
+            for time in &times {
+                lines = lines.replace(&format!(",{time}]"), &format!(",{}]", time + micros));
+            }
+            batch.lines = lines.into_bytes();
+        }
+        if let Some(context) = &mut self.request.context {
+            context.clock = ChangeTime::from_micros(context.clock.micros() + micros);
+        }
         self
     }
 

@@ -125,6 +125,27 @@ pub async fn a_change_on_top_of_another_is_no_conflict(fixture: &dyn Fixture) {
     assert_eq!(store.query("SELECT price FROM products WHERE id = 1").await, ["3.2"]);
 }
 
+/// A change is later than what it was made on top of, also where that came from a clock that is an hour ahead.
+pub async fn a_change_is_later_than_what_it_was_made_on(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    store.write("UPDATE products SET price = '5' WHERE id < 3; DELETE FROM order_items WHERE line = 2").await;
+    let ahead = store.pack_for(&hq.id).await.with_clock_ahead(3_600_000_000);
+    deliver(&mut store, &mut hq, &ahead).await;
+    assert_eq!(hq.query("SELECT price FROM products ORDER BY id").await, ["5", "5", "0.05"]);
+    hq.write("UPDATE products SET price = '6' WHERE id = 1; DELETE FROM order_items").await;
+    hq.write("DELETE FROM products WHERE id = 2").await;
+    hq.write("INSERT INTO order_items VALUES ('00000000-0000-4000-8000-000000000001', 2, 1, 9)").await;
+    let after = hq.pack_for(&store.id).await;
+    for (table, part) in [("products", "\"6\""), ("products", "$deleted"), ("order_items", "\"quantity\":9")]
+    {
+        let row =
+            after.rows_of(table).into_iter().find(|row| row.line.contains(part)).expect("a changed row");
+        let before = ahead.rows_of(table).into_iter().find(|before| before.key == row.key);
+        let before = before.expect("the row that it was made on").version.time;
+        assert!(row.version.time > before, "{table} {}: not later than {before:?}", row.line);
+    }
+}
+
 /// The same rows a second time, by another way, after they went on changing here.
 pub async fn a_row_that_was_known_before_is_old(fixture: &dyn Fixture) {
     let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;

@@ -150,6 +150,30 @@ pub async fn a_position_does_not_see_later_changes(fixture: &dyn Fixture) {
     assert_same(&store, &hq).await;
 }
 
+/// Neither does it see that its tables are emptied afterwards, which may have to wait until it was read.
+pub async fn a_position_does_not_see_that_a_table_is_emptied(fixture: &dyn Fixture) {
+    let rows = "INSERT INTO codes VALUES (1, 'a', 1, 1), (2, 'b', 2, 2), (3, 'c', 3, 3)";
+    let (mut store, mut hq) = pair(fixture, Shape::Codes, rows).await;
+    let empty = match store.engine() {
+        Engine::Postgres => "SET lock_timeout = '100ms'; TRUNCATE codes",
+        Engine::Sqlite => "DELETE FROM codes",
+    };
+    store.write("UPDATE codes SET slot = slot + 10").await;
+    let changes = worked(store.capture().pack(PackRequest::default()).await);
+    let mut shop = store.shop.session().await;
+    let emptied_before = shop.run(empty).await.is_ok();
+    let backup = store.read_for(&hq.id, changes, false).await;
+    assert_eq!(backup.count("codes"), (3, 0));
+    deliver(&mut store, &mut hq, &backup).await;
+    assert_eq!(hq.query("SELECT slot FROM codes ORDER BY id").await, ["11", "12", "13"]);
+    if !emptied_before {
+        run_in(&mut *shop, empty).await;
+    }
+    let (backup, _) = send(&mut store, &mut hq).await;
+    assert_eq!(backup.count("codes"), (0, 3));
+    assert_same(&store, &hq).await;
+}
+
 /// Two packs at the same time bring every change once.
 pub async fn two_packs_at_once_stamp_a_change_once(fixture: &dyn Fixture) {
     let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;

@@ -134,7 +134,7 @@ impl Live<'_> {
         if ready.is_empty() {
             return Ok(false);
         }
-        let outcomes = self.node.sync_scheduled(ScheduleKind::Live, &ready).await?;
+        let outcomes = self.node.sync_live(&ready).await?;
         for outcome in &outcomes {
             self.note(outcome)?;
         }

@@ -2,15 +2,17 @@
 //!
 //! What goes wrong with one peer is its own affair; the run comes to the worst of what it came to with each.
 
+use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
 use branchline_core::day::closing_date;
 use branchline_core::id::ServerId;
 use branchline_core::peer::Peer;
 use branchline_core::ports::DatabaseError;
 use branchline_core::schedule::{RunOutcome, ScheduleEntry, ScheduleKind};
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use super::super::Node;
-use super::super::clock::now;
 use super::super::progress::silent;
 use super::super::retry::can_be_called;
 use crate::api::v1::{CompareAnswer, Problem, SyncCommand, SyncOutcome};
@@ -61,10 +63,11 @@ impl Report {
 }
 
 impl Node {
-    /// Runs an entry with all its peers, or with `only` some of them.
+    /// Runs an entry for that time with all its peers, or with `only` some of them.
     pub(super) async fn run_entry(
         &self,
         entry: &ScheduleEntry,
+        due_at: Timestamp,
         only: Option<&[ServerId]>,
     ) -> Result<Report, Problem> {
         let wanted = |peer: &Peer| is_for(entry, peer) && only.is_none_or(|only| only.contains(&peer.id));
@@ -75,55 +78,51 @@ impl Node {
         }
         Ok(match entry.kind() {
             ScheduleKind::Compare => self.compare_with_all(&peers).await,
-            kind => self.send_to_all(kind, peers).await,
+            kind => {
+                // By the time that it was due: what is caught up days later closes the day that it was for.
+                let day = closing_date(&due_at.to_zoned(self.settings.time_zone.clone()));
+                self.send_to_all(sync_command(kind, Some(day)), peers).await
+            }
         })
     }
 
-    async fn send_to_all(&self, kind: ScheduleKind, peers: Vec<ServerId>) -> Report {
-        let outcomes = match self.sync_scheduled(kind, &peers).await {
+    async fn send_to_all(&self, command: SyncCommand, peers: Vec<ServerId>) -> Report {
+        let outcomes = match self.sync_scheduled(&command, &peers).await {
             Ok(outcomes) => outcomes,
             Err(problem) => return Report::failed(&problem, peers),
         };
         // What was delivered was older than the run: its own backup goes now.
         let again: Vec<ServerId> =
             outcomes.iter().filter(|outcome| was_older(outcome)).filter_map(peer_of).collect();
-        let mut report = report_of(outcomes.iter().filter(|outcome| !was_older(outcome)));
-        if again.is_empty() {
-            return report;
-        }
-        match self.sync_scheduled(kind, &again).await {
-            Ok(outcomes) => {
-                for outcome in &outcomes {
-                    report = with_outcome(report, outcome);
-                }
-                report
-            }
-            Err(problem) => {
-                let first = again[0].clone();
-                report.and(&first, Report::failed(&problem, again))
-            }
+        let report = report_of(outcomes.iter().filter(|outcome| !was_older(outcome)));
+        let Some(first) = again.first().cloned() else { return report };
+        match self.sync_scheduled(&command, &again).await {
+            Ok(outcomes) => outcomes.iter().fold(report, with_outcome),
+            Err(problem) => report.and(&first, Report::failed(&problem, again)),
         }
     }
 
-    /// Sends to peers what an entry of that kind sends.
-    pub(super) async fn sync_scheduled(
-        &self,
-        kind: ScheduleKind,
-        peers: &[ServerId],
-    ) -> Result<Vec<SyncOutcome>, Problem> {
-        if kind != ScheduleKind::Full {
-            self.must_be_attached().await?;
-        }
-        let mut command = sync_command(kind, peers);
-        if kind == ScheduleKind::DailyTransactions {
-            command.day = Some(closing_date(&now().to_zoned(self.settings.time_zone.clone())).to_string());
-        }
-        if kind != ScheduleKind::Live {
-            return Ok(self.sync(command, &silent()).await?.peers);
-        }
+    /// Sends to peers each change as it comes; tombstones are looked through now and then, not each time.
+    pub(super) async fn sync_live(&self, peers: &[ServerId]) -> Result<Vec<SyncOutcome>, Problem> {
+        self.must_be_attached().await?;
+        let peers = peers.iter().map(ToString::to_string).collect();
+        let command = SyncCommand { peers, ..sync_command(ScheduleKind::Live, None) };
         let answer = self.exchange(command, &silent()).await?;
         self.purge_now_and_then().await;
         Ok(answer.peers)
+    }
+
+    /// Sends to peers what that call sends.
+    async fn sync_scheduled(
+        &self,
+        command: &SyncCommand,
+        peers: &[ServerId],
+    ) -> Result<Vec<SyncOutcome>, Problem> {
+        if command.backup_type.as_deref() != Some(BackupType::Full.as_str()) {
+            self.must_be_attached().await?;
+        }
+        let peers = peers.iter().map(ToString::to_string).collect();
+        Ok(self.sync(SyncCommand { peers, ..command.clone() }, &silent()).await?.peers)
     }
 
     /// Without capture a sync sends every row, which nobody means who schedules changes.
@@ -152,17 +151,14 @@ pub(super) fn is_for(entry: &ScheduleEntry, peer: &Peer) -> bool {
     can_be_called(peer) && (entry.peers().is_empty() || entry.peers().contains(&peer.id))
 }
 
-/// The call by which an entry of that kind sends. A peer that has nothing yet gets a full backup in place of an increment,
-/// and so does one that may lack a deletion: so what fits it is left to the sync.
-fn sync_command(kind: ScheduleKind, peers: &[ServerId]) -> SyncCommand {
-    let backup_type = match kind {
-        ScheduleKind::Full => Some("full".to_owned()),
-        ScheduleKind::DailyTransactions => Some("daily_transactions".to_owned()),
-        ScheduleKind::Incremental | ScheduleKind::Live | ScheduleKind::Compare => None,
-    };
+/// The call by which an entry of that kind sends, and closes that day where it closes one. A peer that has nothing yet gets a
+/// full backup in place of an increment, and so does one that may lack a deletion: so that is left to the sync.
+fn sync_command(kind: ScheduleKind, day: Option<Date>) -> SyncCommand {
+    let asked = kind.backup_type().filter(|backup_type| *backup_type != BackupType::Incremental);
+    let day = day.filter(|_| asked == Some(BackupType::DailyTransactions));
     SyncCommand {
-        peers: peers.iter().map(ToString::to_string).collect(),
-        backup_type,
+        backup_type: asked.map(|backup_type| backup_type.as_str().to_owned()),
+        day: day.map(|day| day.to_string()),
         ..SyncCommand::default()
     }
 }
@@ -266,6 +262,19 @@ mod tests {
         assert_eq!(report.outcome, RunOutcome::Failed);
         assert_eq!(report.remark, Some((Some(Code::TABLE_UNKNOWN), "C: why".to_owned())));
         assert!(report.owed.is_empty());
+    }
+
+    #[test]
+    fn an_entry_asks_for_its_kind_and_a_daily_one_names_its_day() {
+        let asked = |kind| {
+            let command = sync_command(kind, Some("2026-11-27".parse().unwrap()));
+            (command.backup_type, command.day)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(asked(ScheduleKind::Full), (text("full"), None));
+        assert_eq!(asked(ScheduleKind::Incremental), (None, None));
+        assert_eq!(asked(ScheduleKind::Live), (None, None));
+        assert_eq!(asked(ScheduleKind::DailyTransactions), (text("daily_transactions"), text("2026-11-27")));
     }
 
     #[test]
