@@ -6,7 +6,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use branchline_core::backup::v1::compression::compress;
 use branchline_core::backup::v1::{
     AFTER_SIGNATURE, BEFORE_DATA, BEFORE_METADATA, BEFORE_SIGNATURE, DataEncoder, DataEvent, Expectation,
-    RowReader, RowWriter, VerifiedReader, Verifier, VerifyError, write_metadata,
+    RowReader, RowWriter, VerifiedBackup, VerifiedReader, Verifier, VerifyError, write_metadata,
 };
 use branchline_core::backup::{BackupType, Codec, ColumnSummary, DataRange, Metadata, TableSummary};
 use branchline_core::code::{Code, Explain};
@@ -53,7 +53,7 @@ fn column(name: &str, logical_type: &str) -> ColumnSummary {
     ColumnSummary { name: ColumnName::new(name).unwrap(), logical_type: logical_type.parse().unwrap() }
 }
 
-fn summary(name: &str, columns: &[(&str, &str)], key: &str, rows: u64) -> TableSummary {
+pub(crate) fn summary(name: &str, columns: &[(&str, &str)], key: &str, rows: u64) -> TableSummary {
     TableSummary {
         name: TableName::new(name).unwrap(),
         columns: columns.iter().map(|(name, logical_type)| column(name, logical_type)).collect(),
@@ -169,18 +169,27 @@ pub(crate) fn golden(codec: Codec) -> Vec<u8> {
     signed(&write_metadata(&metadata(tables, &data)).unwrap(), &data, codec)
 }
 
-/// Reads a document as a receiver called `CENTRAL-HQ` does: verifies it, then reads every row. Answers D as it was
-/// given out, line by line.
-pub(crate) fn read(document: &[u8]) -> Result<Vec<u8>, Code> {
-    let expectation = Expectation {
+/// What a receiver called `CENTRAL-HQ` expects of STORE-001.
+fn expectation() -> Expectation {
+    Expectation {
         target: Some("CENTRAL-HQ".parse().unwrap()),
         source: Some(("STORE-001".parse().unwrap(), TestSigner::new().public_key().key_id())),
         data_bytes_max: 32 << 20,
         signature: None,
-    };
-    let mut verifier = Verifier::new(expectation);
+    }
+}
+
+/// Verifies a document as that receiver does.
+pub(crate) fn verify(document: &[u8]) -> Result<VerifiedBackup, Code> {
+    let mut verifier = Verifier::new(expectation());
     document.chunks(10_000).try_for_each(|piece| verifier.push(piece)).map_err(|error| error.code())?;
-    let backup = verifier.finish().map_err(|error| error.code())?;
+    verifier.finish().map_err(|error| error.code())
+}
+
+/// Reads a document as a receiver called `CENTRAL-HQ` does: verifies it, then reads every row. Answers D as it was
+/// given out, line by line.
+pub(crate) fn read(document: &[u8]) -> Result<Vec<u8>, Code> {
+    let backup = verify(document)?;
     let tables = backup.metadata().tables.clone();
     let (mut lines, mut row_code) = (Vec::new(), None);
     let mut sink = |event: DataEvent| {

@@ -9,4 +9,5 @@ mod broken;
 mod document;
 mod errors_doc;
 mod golden;
+mod incremental;
 mod laws;

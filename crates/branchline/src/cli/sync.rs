@@ -170,9 +170,8 @@ fn delivered(peer: &SyncOutcome) -> String {
 
 fn planned(peer: &SyncOutcome) -> String {
     if peer.backup_type.as_deref() == Some("incremental") {
-        let changes =
-            text::count(peer.rows, "change that no backup has taken", "changes that no backup has taken");
-        return format!("{}  would get what it lacks; here are {changes}\n", peer.peer);
+        let changes = text::count(peer.rows, "change waits", "changes wait");
+        return format!("{}  would get what it lacks; {changes} here to be packed\n", peer.peer);
     }
     let sent = peer.planned.iter().filter(|table| table.obstacle.is_none()).count();
     let rows = peer.planned.iter().map(|table| {

@@ -113,9 +113,8 @@ impl Node {
         wish: Wish,
         progress: &ProgressSink,
     ) -> Result<(OutboxEntry, bool), Problem> {
-        let waits = self.memory.outbox_of(&peer.id).await?.into_iter();
-        let waits =
-            waits.filter(|entry| entry.state == OutboxState::Waiting && entry.packed.is_some()).last();
+        let mut waits = self.memory.outbox_of(&peer.id).await?.into_iter().rev();
+        let waits = waits.find(|entry| entry.state == OutboxState::Waiting && entry.packed.is_some());
         let Some(entry) = waits else {
             return Ok((self.queue_for_export(peer, codec, wish, progress).await?, false));
         };

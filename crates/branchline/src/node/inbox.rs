@@ -40,7 +40,7 @@ impl Document for SpooledDocument {
 /// What became of a verified backup.
 pub(super) enum Dealt {
     /// It was applied, now or before, or refused for good: here is the receipt.
-    Answered(Applied),
+    Answered(Box<Applied>),
     /// It could not be dealt with now.
     Later(Problem),
 }
@@ -212,14 +212,14 @@ impl Node {
             tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, code = %error.code(), %error, "a backup was refused");
             if error.code().refuses_the_document() {
                 let refusal = maker.refusal(&metadata, error, now());
-                return Ok(Dealt::Answered(
-                    refusal.map_err(|error| Problem::new(Code::KEY_UNREADABLE, error.to_string()))?,
-                ));
+                let refusal =
+                    refusal.map_err(|error| Problem::new(Code::KEY_UNREADABLE, error.to_string()))?;
+                return Ok(Dealt::Answered(Box::new(refusal)));
             }
             Ok(Dealt::Later(Problem::of(error)))
         };
         match applied_before(database.as_ref(), &verified, epoch).await {
-            Ok(Some(applied)) => return Ok(Dealt::Answered(applied)),
+            Ok(Some(applied)) => return Ok(Dealt::Answered(Box::new(applied))),
             Ok(None) => {}
             Err(error) => return refused(&error),
         }
@@ -236,7 +236,7 @@ impl Node {
             Ok(applied) => {
                 let totals = applied.receipt.totals();
                 tracing::info!(peer = %peer.id, backup = %metadata.backup_id, ?totals, rehearse, "a backup was applied");
-                Ok(Dealt::Answered(applied))
+                Ok(Dealt::Answered(Box::new(applied)))
             }
             Err(error) => refused(&error),
         }

@@ -8,6 +8,7 @@ use branchline_core::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::Selection;
 use branchline_core::ports::{Ledger, OutboxEntry, OutboxState, Signer};
+use branchline_core::signing::PublicKey;
 use branchline_core::standing::Packed;
 use branchline_core::version::ChangeTime;
 use jiff::Timestamp;
@@ -64,24 +65,51 @@ pub fn seal(
     now: Timestamp,
     signer: &dyn Signer,
 ) -> Result<Sealed, SealError> {
+    let metadata = describe(draft, source, ledger, addressed, now, signer.public_key());
+    let head = seal_head(&metadata, draft.codec, signer)?;
+    Ok(Sealed(OutboxEntry {
+        backup: addressed.backup,
+        peer: addressed.target.clone(),
+        backup_type: metadata.backup_type,
+        sequence: addressed.sequence,
+        codec: draft.codec,
+        head: head.head,
+        data_file: draft.data_file,
+        data_frame_bytes: draft.data_frame_bytes,
+        tail: head.tail,
+        signature: head.signature.to_text(),
+        metadata: head.metadata,
+        checksum: draft.totals.checksum,
+        record_count: metadata.record_count,
+        packed: packed_of(draft),
+        created_at: now,
+        state: OutboxState::Waiting,
+        attempts: 0,
+        not_before: None,
+        last_error: None,
+    }))
+}
+
+/// What the backup says of itself.
+fn describe(
+    draft: &Draft,
+    source: &ServerId,
+    ledger: &Ledger,
+    addressed: &Addressed,
+    now: Timestamp,
+    source_key: PublicKey,
+) -> Metadata {
     let claims = claims(draft, ledger);
-    let full = draft.packed.as_ref().is_none_or(|(_, plan)| plan.selection == Selection::Full);
-    let backup_type = match (full, addressed.day) {
+    let backup_type = match (is_full(draft), addressed.day) {
         (true, _) => BackupType::Full,
         (false, Some(_)) => BackupType::DailyTransactions,
         (false, None) => BackupType::Incremental,
     };
     let close = addressed.day.zip(draft.packed.as_ref());
     let day = close.map(|(day, (position, _))| DayClose { day, totals: position.day.clone() });
-    let packed = draft.packed.as_ref().map(|(position, plan)| Packed {
-        epoch: position.own.epoch,
-        covers: plan.covers.clone(),
-        seen: position.seen.clone(),
-        full,
-    });
-    let metadata = Metadata {
+    Metadata {
         source: source.clone(),
-        source_key: signer.public_key(),
+        source_key,
         target: addressed.target.clone(),
         backup_type,
         created_at: now,
@@ -104,29 +132,21 @@ pub fn seal(
         mirror: addressed.mirror,
         producer: PRODUCER.to_owned(),
         min_reader: FORMAT_VERSION,
-    };
-    let head = seal_head(&metadata, draft.codec, signer)?;
-    Ok(Sealed(OutboxEntry {
-        backup: addressed.backup,
-        peer: addressed.target.clone(),
-        backup_type,
-        sequence: addressed.sequence,
-        codec: draft.codec,
-        head: head.head,
-        data_file: draft.data_file,
-        data_frame_bytes: draft.data_frame_bytes,
-        tail: head.tail,
-        signature: head.signature.to_text(),
-        metadata: head.metadata,
-        checksum: draft.totals.checksum,
-        record_count: metadata.record_count,
-        packed,
-        created_at: now,
-        state: OutboxState::Waiting,
-        attempts: 0,
-        not_before: None,
-        last_error: None,
-    }))
+    }
+}
+
+fn is_full(draft: &Draft) -> bool {
+    draft.packed.as_ref().is_none_or(|(_, plan)| plan.selection == Selection::Full)
+}
+
+fn packed_of(draft: &Draft) -> Option<Packed> {
+    let (position, plan) = draft.packed.as_ref()?;
+    Some(Packed {
+        epoch: position.own.epoch,
+        covers: plan.covers.clone(),
+        seen: position.seen.clone(),
+        full: is_full(draft),
+    })
 }
 
 /// What a backup claims of its source's life and knowledge.

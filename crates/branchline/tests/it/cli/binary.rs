@@ -45,6 +45,12 @@ impl Place {
         format!("sqlite:{}", path.display())
     }
 
+    /// What the shop's own program does to the database of that server.
+    pub(super) fn execute(&self, id: &str, statements: &str) {
+        let connection = rusqlite::Connection::open(self.path(&format!("{id}.db"))).unwrap();
+        connection.execute_batch(statements).unwrap();
+    }
+
     /// The binary, on the home of that name.
     pub(super) fn command(&self, home: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
