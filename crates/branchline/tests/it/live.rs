@@ -4,23 +4,29 @@ use branchline::api::v1::{Answer, Command};
 use branchline::node::clock::Clock;
 use branchline_testkit::database::Engine;
 
-use crate::world::{Home, Server, Shop, eventually, introduce, on_both_engines};
+use crate::world::{Home, Server, Shop, delivered, eventually, introduce, on_both_engines};
 
 on_both_engines! {
     a_live_store_sends_each_change_as_it_comes
     what_changed_while_a_backup_waited_follows_it_by_itself
+    what_a_store_sends_is_relayed_to_the_others_as_it_comes
 }
 
-/// A store whose changes are captured and sent as they come, and a head office that has all of it so far.
-async fn live_store(engine: Engine) -> (Server, Server) {
-    let shop = Shop::stocked(engine).await;
-    let home = Home::make("STORE-001", &shop.url);
+/// A server that is to send its changes as they come.
+async fn live_server(id: &str, shop: Shop) -> Server {
+    let home = Home::make(id, &shop.url);
     home.add_settings("[[schedule]]\nname = \"live\"\nkind = \"live\"\n");
-    let store = Server::start_with(home, shop, &[], |spool| spool).await;
+    let server = Server::start_with(home, shop, &[], |spool| spool).await;
+    server.attach().await;
+    server
+}
+
+/// A store that sends its changes as they come, and a head office that has all of it so far.
+async fn live_store(engine: Engine) -> (Server, Server) {
+    let store = live_server("STORE-001", Shop::stocked(engine).await).await;
     let headquarters = Server::start("CENTRAL-HQ", Shop::empty(engine).await).await;
+    headquarters.attach().await;
     introduce(&store, &headquarters).await;
-    store.ask(Command::Attach { new_life: false }).await.unwrap();
-    headquarters.ask(Command::Attach { new_life: false }).await.unwrap();
     store.works_by_itself(Clock::default());
     in_step(&store, &headquarters).await;
     (store, headquarters)
@@ -62,4 +68,22 @@ async fn what_changed_while_a_backup_waited_follows_it_by_itself(engine: Engine)
     in_step(&store, &headquarters).await;
     let Ok(Answer::Backups(backups)) = store.ask(Command::BackupsList).await else { panic!() };
     assert!(backups.settled.iter().any(|settled| settled.backup == waiting.backup && settled.success));
+}
+
+/// The head office's own log says nothing of what it applied.
+async fn what_a_store_sends_is_relayed_to_the_others_as_it_comes(engine: Engine) {
+    let headquarters = live_server("CENTRAL-HQ", Shop::empty(engine).await).await;
+    let first = Server::start("STORE-001", Shop::stocked(engine).await).await;
+    let second = Server::start("STORE-002", Shop::empty(engine).await).await;
+    for store in [&first, &second] {
+        store.attach().await;
+        introduce(store, &headquarters).await;
+    }
+    headquarters.relay_to(&second, true).await;
+    headquarters.works_by_itself(Clock::default());
+    delivered(&first.sync().await);
+    in_step(&first, &second).await;
+    first.shop.execute("UPDATE products SET price = '1.20' WHERE id = 1").await;
+    delivered(&first.sync().await);
+    in_step(&first, &second).await;
 }
