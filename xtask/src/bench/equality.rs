@@ -35,5 +35,6 @@ fn ask(session: &mut Session) -> Result<(), Failure> {
             "SELECT '{table}', count(*), coalesce(sum(hashtextextended(row::text, 0)), 0) FROM public.\"{table}\" row"
         )
     });
-    session.send(&of_each.collect::<Vec<_>>().join(" UNION ALL "))
+    // Several processes may work on it, each answering when it can.
+    session.send(&format!("{} ORDER BY 1", of_each.collect::<Vec<_>>().join(" UNION ALL ")))
 }
