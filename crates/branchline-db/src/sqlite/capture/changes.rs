@@ -20,7 +20,7 @@ use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
 use branchline_core::pack::{PackPlan, Position, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
 use branchline_core::schema::{Schema, TableName};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Statement, params};
 
 use super::super::connect::{self, Place};
 use super::super::error::failed;
@@ -29,7 +29,7 @@ use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::life::Lives;
 use super::super::ledger::version;
 use super::super::rows::TableRows;
-use super::super::schema::{self, Catalogue};
+use super::super::schema::Catalogue;
 use super::super::thread::{Reply, Requests, Serve, Session, answer};
 use super::position;
 
@@ -60,7 +60,7 @@ impl SqliteChanges {
         let to_open = Arc::clone(&place);
         let begin = move |connection: Connection| {
             let position = position::take(&place, &connection)?;
-            let begun = Begun { catalogue: Arc::new(schema::read(&connection)?), position };
+            let begun = Begun { catalogue: place.catalogue.read(&connection)?, position };
             let reader = Reader::new(connection, begun.clone())?;
             Ok((begun, Box::new(move |requests| serve(&reader, requests)) as Serve<Request>))
         };
@@ -147,9 +147,19 @@ impl Reader {
 
     fn tables(&self, plan: &PackPlan) -> Result<Vec<TableChanges>, DatabaseError> {
         self.set_floors(plan)?;
+        let mut is_stamped = self.connection.prepare(IS_STAMPED).map_err(failed)?;
+        let mut has_versions = self.connection.prepare(HAS_VERSIONS).map_err(failed)?;
+        let takes_own = self.takes_own(plan);
         let mut found = Vec::new();
         for table in &self.captured {
-            if self.has_something(table, plan)? {
+            let exists = |statement: &mut Statement<'_>| {
+                statement.query_row(params![table.id], |row| row.get::<_, bool>(0)).map_err(failed)
+            };
+            if plan.selection == Selection::Full
+                || (takes_own && exists(&mut is_stamped)?)
+                || exists(&mut has_versions)?
+                || self.has_base(table, plan)?
+            {
                 let base = self.lives.get(table.base)?.clone();
                 found.push(TableChanges { table: table.name.clone(), base });
             }
@@ -157,15 +167,8 @@ impl Reader {
         Ok(found)
     }
 
-    fn has_something(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
-        if plan.selection == Selection::Full {
-            return Ok(true);
-        }
-        let exists =
-            |sql: &str| self.connection.query_row(sql, params![table.id], |row| row.get(0)).map_err(failed);
-        if (self.takes_own(plan) && exists(IS_STAMPED)?) || exists(HAS_VERSIONS)? {
-            return Ok(true);
-        }
+    /// Whether the plan takes rows of the table that have no version, and there are rows.
+    fn has_base(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
         if !self.takes_base(table, plan)? {
             return Ok(false);
         }
