@@ -255,3 +255,6 @@ fn commit_failed(error: rusqlite::Error) -> DatabaseError {
 fn out_of_order(what: &str) -> DatabaseError {
     DatabaseError::Failed { sqlstate: "ORDER".to_owned(), message: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ use super::triggers::{self, Declared, InstalledTrigger};
 pub(super) const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
 /// Installs capture, or brings what is installed in step.
-pub(super) fn attach(
+pub(in super::super) fn attach(
     connection: &Connection,
     request: &AttachRequest,
 ) -> Result<AttachReport, DatabaseError> {

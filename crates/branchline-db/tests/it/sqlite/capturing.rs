@@ -34,7 +34,7 @@ async fn after(tables: &str, rows: &str, statements: &str) -> CarriedBackup {
 /// The shop's program on a connection of its own, as it keeps one.
 async fn till(server: &TestServer) -> Connection {
     let path = server.query("SELECT file FROM pragma_database_list WHERE name = 'main'").await;
-    Connection::open(&path[0]).unwrap()
+    Connection::open(&path[0]).expect("the shop's file")
 }
 
 const CODES: &str =
