@@ -2,7 +2,8 @@
 //!
 //! # How it stands beside the shop's program
 //! * The file is opened by each session anew, and belongs to no session longer than that. Each session is one OS
-//!   thread behind a bounded channel (`thread`); the engine's calls block that thread and no other.
+//!   thread behind a bounded channel (`thread`); the engine's calls block that thread and no other. One connection more
+//!   is kept for what is asked several times a second, and holds no lock between two questions.
 //! * The file is switched to WAL once, at the first [`SqliteDatabase::connect`], if it is not in WAL already and
 //!   nobody holds it at that moment: without WAL a snapshot would make the shop's writes wait. WAL stays when we
 //!   are gone, is kept in the file, and every SQLite since 3.7 (2010) reads it.

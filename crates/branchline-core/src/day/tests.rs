@@ -1,3 +1,5 @@
+//! Tests of days, tallies and what agrees.
+
 use super::*;
 
 fn day(date: &str, zone: &str) -> BusinessDay {

@@ -30,6 +30,7 @@ mod mirror;
 mod orphans;
 mod plan;
 mod probe;
+mod quiet;
 mod removal;
 mod retry;
 mod rows;
@@ -79,11 +80,12 @@ enum Request {
 impl SqliteApply {
     /// Opens the session: fits the tables and makes the stage.
     pub(super) async fn open(place: Arc<Place>, request: ApplyRequest) -> Result<Self, DatabaseError> {
+        let to_open = Arc::clone(&place);
         let begin = move |connection| {
-            let work = Work::begin(connection, request)?;
+            let work = Work::begin(connection, &place, request)?;
             Ok(((), Box::new(move |requests| serve(work, requests)) as Serve<Request>))
         };
-        let (session, ()) = Session::start(move || connect::open_for_writing(&place), begin).await?;
+        let (session, ()) = Session::start(move || connect::open_for_writing(&to_open), begin).await?;
         Ok(Self { session })
     }
 }
@@ -140,7 +142,7 @@ enum Step {
 struct Work {
     connection: Connection,
     request: ApplyRequest,
-    catalogue: Catalogue,
+    catalogue: Arc<Catalogue>,
     schema_version: i64,
     plans: Vec<TablePlan>,
     /// For each of them, the rows that are to be removed; empty where rows carry no marks.
@@ -152,14 +154,14 @@ struct Work {
 }
 
 impl Work {
-    fn begin(connection: Connection, request: ApplyRequest) -> Result<Self, DatabaseError> {
+    fn begin(connection: Connection, place: &Place, request: ApplyRequest) -> Result<Self, DatabaseError> {
         let stages = Stages::start();
         ledger::ensure(&connection)?;
         key::register(&connection)?;
         capture::attach::keep_in_step(&connection)?;
         connection.execute_batch(BEGIN).map_err(failed)?;
         let schema_version = schema::version(&connection)?;
-        let catalogue = schema::read(&connection)?;
+        let catalogue = place.catalogue.read(&connection)?;
         ledger::applied::check_place(&connection, &request)?;
         connection.execute_batch(COMMIT).map_err(failed)?;
         let marked = request.context.is_some();
@@ -253,3 +255,6 @@ fn commit_failed(error: rusqlite::Error) -> DatabaseError {
 fn out_of_order(what: &str) -> DatabaseError {
     DatabaseError::Failed { sqlstate: "ORDER".to_owned(), message: what.to_owned() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,7 +20,7 @@ mod detach;
 mod look;
 mod position;
 pub(super) mod stamp;
-mod triggers;
+pub(super) mod triggers;
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use branchline_core::ports::{
     Amendment, AttachReport, AttachRequest, BoxFuture, Capture, CaptureState, Changes, DatabaseError,
 };
 
-use super::{SqliteDatabase, connect, thread};
+use super::{SqliteDatabase, thread};
 
 impl Capture for SqliteDatabase {
     fn attach(&self, request: AttachRequest) -> BoxFuture<'_, Result<AttachReport, DatabaseError>> {
@@ -42,7 +42,7 @@ impl Capture for SqliteDatabase {
 
     fn look(&self) -> BoxFuture<'_, Result<Option<CaptureState>, DatabaseError>> {
         let place = Arc::clone(&self.place);
-        Box::pin(thread::run(move || look::look(&connect::open_for_reading(&place)?)))
+        Box::pin(thread::run(move || place.ask(look::look)))
     }
 
     fn pack(&self, request: PackRequest) -> BoxFuture<'_, Result<Box<dyn Changes>, DatabaseError>> {
@@ -54,7 +54,7 @@ impl Capture for SqliteDatabase {
 
     fn has_changes(&self) -> BoxFuture<'_, Result<bool, DatabaseError>> {
         let place = Arc::clone(&self.place);
-        Box::pin(thread::run(move || look::has_changes(&connect::open_for_reading(&place)?)))
+        Box::pin(thread::run(move || place.ask(look::has_changes)))
     }
 
     fn amend(&self, amendment: Amendment) -> BoxFuture<'_, Result<u64, DatabaseError>> {

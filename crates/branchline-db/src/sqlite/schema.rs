@@ -15,10 +15,12 @@ mod keys;
 mod table;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use branchline_core::digest::Digest;
 use branchline_core::ports::DatabaseError;
 use branchline_core::schema::{Exclusion, Schema, Table, TableName};
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::affinity::ColumnForm;
 use super::error::failed;
@@ -26,7 +28,10 @@ use super::error::failed;
 const TABLES: &str = "SELECT name, type, strict FROM pragma_table_list
     WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
     AND name NOT LIKE 'branchline\\_%' ESCAPE '\\' ORDER BY name";
-const DECLARATION: &str = "SELECT sql FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+const DECLARATIONS: &str = "SELECT type, name, sql FROM main.sqlite_schema WHERE sql IS NOT NULL";
+const STATISTICS: &str = "SELECT tbl, stat FROM main.sqlite_stat1 WHERE stat IS NOT NULL";
+const HAS_STATISTICS: &str =
+    "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'sqlite_stat1')";
 const SCHEMA_VERSION: &str = "PRAGMA main.schema_version";
 
 /// The catalogue of one database at one moment.
@@ -91,6 +96,42 @@ pub(super) fn read(connection: &Connection) -> Result<Catalogue, DatabaseError> 
     read_all(connection).map_err(failed)
 }
 
+/// The last catalogue that was read of a file, for as long as every declaration in it is the same.
+#[derive(Debug, Default)]
+pub(super) struct Cache(Mutex<Option<(Digest, Arc<Catalogue>)>>);
+
+impl Cache {
+    /// The catalogue of the connection's moment. How many rows its tables may have is as it was when it was read.
+    pub(super) fn read(&self, connection: &Connection) -> Result<Arc<Catalogue>, DatabaseError> {
+        let digest = declarations(connection).map_err(failed)?;
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, catalogue)) = known.filter(|(known, _)| *known == digest) {
+            return Ok(catalogue);
+        }
+        let catalogue = Arc::new(read(connection)?);
+        let kept = (digest, Arc::clone(&catalogue));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        Ok(catalogue)
+    }
+}
+
+/// A digest of every declaration but those of triggers.
+fn declarations(connection: &Connection) -> rusqlite::Result<Digest> {
+    let mut text = Vec::new();
+    let mut statement = connection.prepare(DECLARATIONS)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let kind = row.get_ref(0)?.as_bytes()?;
+        if kind != b"trigger" {
+            for part in [kind, row.get_ref(1)?.as_bytes()?, row.get_ref(2)?.as_bytes()?] {
+                text.extend_from_slice(part);
+                text.push(0);
+            }
+        }
+    }
+    Ok(Digest::of(&text))
+}
+
 /// A number that changes whenever somebody changes the schema.
 pub(super) fn version(connection: &Connection) -> Result<i64, DatabaseError> {
     connection.query_row(SCHEMA_VERSION, [], |row| row.get(0)).map_err(failed)
@@ -101,9 +142,7 @@ fn read_all(connection: &Connection) -> rusqlite::Result<Catalogue> {
     let listed = statement
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<rusqlite::Result<Vec<(String, String, bool)>>>()?;
-    // As SQLite compares names: without the case of ASCII letters.
-    let spelled: HashMap<String, String> =
-        listed.iter().map(|(name, _, _)| (name.to_ascii_lowercase(), name.clone())).collect();
+    let whole = Whole::read(connection, &listed)?;
     let mut tables = Vec::with_capacity(listed.len());
     let mut forms = BTreeMap::new();
     for (native_name, kind, is_strict) in &listed {
@@ -115,21 +154,58 @@ fn read_all(connection: &Connection) -> rusqlite::Result<Catalogue> {
             tables.push(not_a_table(name, if kind == "view" { "a view" } else { "a virtual table" }));
             continue;
         }
+        let declaration = whole.tables.get(native_name).map(|sql| sql.to_ascii_uppercase());
         let mut form = TableForm {
             is_strict: *is_strict,
-            has_conflict_clause: has_conflict_clause(connection, native_name)?,
+            has_conflict_clause: declaration.is_some_and(|sql| sql.contains("CONFLICT")),
             ..TableForm::default()
         };
-        let table = table::read(connection, name.clone(), &spelled, &mut form)?;
+        let table = table::read(connection, name.clone(), &whole, &mut form)?;
         tables.push(table);
         forms.insert(name, form);
     }
     Ok(Catalogue { schema: Schema::new(tables), forms })
 }
 
-fn has_conflict_clause(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
-    let declaration: String = connection.query_row(DECLARATION, params![table], |row| row.get(0))?;
-    Ok(declaration.to_ascii_uppercase().contains("CONFLICT"))
+/// What is read once for all tables: SQLite's own table of the schema has no index.
+struct Whole {
+    /// The catalogue's spelling of a table's name in lower case: as SQLite compares names.
+    spelled: HashMap<String, String>,
+    /// The declarations of tables, by name.
+    tables: HashMap<String, String>,
+    /// The declarations of indexes, by name.
+    indexes: HashMap<String, String>,
+    /// How many rows tables had when somebody last ran `ANALYZE`.
+    rows: HashMap<String, u64>,
+}
+
+impl Whole {
+    fn read(connection: &Connection, listed: &[(String, String, bool)]) -> rusqlite::Result<Self> {
+        let spelled = listed.iter().map(|(name, _, _)| (name.to_ascii_lowercase(), name.clone())).collect();
+        let mut whole =
+            Self { spelled, tables: HashMap::new(), indexes: HashMap::new(), rows: HashMap::new() };
+        let mut statement = connection.prepare(DECLARATIONS)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let into = match row.get_ref(0)?.as_bytes()? {
+                b"table" => &mut whole.tables,
+                b"index" => &mut whole.indexes,
+                _ => continue,
+            };
+            into.insert(row.get(1)?, row.get(2)?);
+        }
+        if connection.query_row(HAS_STATISTICS, [], |row| row.get(0))? {
+            let mut statement = connection.prepare(STATISTICS)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let (table, numbers): (String, String) = (row.get(0)?, row.get(1)?);
+                if let Some(count) = numbers.split(' ').next().and_then(|count| count.parse().ok()) {
+                    whole.rows.entry(table).or_insert(count);
+                }
+            }
+        }
+        Ok(whole)
+    }
 }
 
 fn not_a_table(name: TableName, what: &str) -> Table {

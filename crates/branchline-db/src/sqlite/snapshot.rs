@@ -19,7 +19,7 @@ use super::connect::{self, Place};
 use super::error::failed;
 use super::ident::Ident;
 use super::rows::TableRows;
-use super::schema::{self, Catalogue};
+use super::schema::Catalogue;
 use super::thread::{Reply, Requests, Serve, Session, answer};
 
 const BEGIN: &str = "BEGIN DEFERRED";
@@ -42,7 +42,9 @@ enum Request {
 impl SqliteSnapshot {
     /// Takes the snapshot.
     pub(super) async fn open(place: Arc<Place>) -> Result<Self, DatabaseError> {
-        let (session, catalogue) = Session::start(move || connect::open_for_reading(&place), begin).await?;
+        let to_open = Arc::clone(&place);
+        let begin = move |connection| begin(connection, &place);
+        let (session, catalogue) = Session::start(move || connect::open_for_reading(&to_open), begin).await?;
         Ok(Self { session, catalogue })
     }
 }
@@ -78,9 +80,9 @@ impl Snapshot for SqliteSnapshot {
     }
 }
 
-fn begin(connection: Connection) -> Result<(Arc<Catalogue>, Serve<Request>), DatabaseError> {
+fn begin(connection: Connection, place: &Place) -> Result<(Arc<Catalogue>, Serve<Request>), DatabaseError> {
     connection.execute_batch(BEGIN).map_err(failed)?;
-    let catalogue = Arc::new(schema::read(&connection)?);
+    let catalogue = place.catalogue.read(&connection)?;
     let kept = Arc::clone(&catalogue);
     Ok((catalogue, Box::new(move |requests| serve(&connection, &kept, requests))))
 }

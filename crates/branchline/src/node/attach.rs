@@ -158,8 +158,9 @@ impl Node {
         let known = known.filter(|(known, _)| *known == captured.own.epoch).map(|(_, held)| held);
         let packed = known.chain(sent.map(|sent| sent.generation)).max();
         let packed = packed.unwrap_or(captured.generation).max(captured.generation);
-        // Where nobody remembers when that was, every change in the log counts as new, which loses nothing.
-        let carried_until = sent.map_or(ChangeTime::default(), |sent| sent.packed_at);
+        // A change in the log may have been made since the copy was put back, and no clock can be trusted to tell: all of
+        // them count as new. What was carried before then travels once more, which loses nothing.
+        let carried_until = ChangeTime::default();
         let clock = remembered.map_or(captured.clock, |remembered| remembered.clock.max(captured.clock));
         let life = Amendment::BeginLife { epoch, packed, carried_until, clock };
         database.capture().amend(life).await?;

@@ -19,6 +19,7 @@ use super::super::ledger::{self, knowledge, standing};
 use super::super::schema::{self, Catalogue};
 use super::holds::{Cause, Fault, Staged};
 use super::plan::TablePlan;
+use super::quiet::Quiet;
 use super::removal::Removals;
 use super::retry::{Retried, Stage};
 use super::spelling::Search;
@@ -209,8 +210,14 @@ impl Merge<'_> {
         for &index in &order {
             let leaving = leaving(self.request, staged.removals, index);
             let plan = &staged.plans[index];
+            let of_plan = |error| Failure { index, is_removal: false, error };
+            let quiet = self.begin_quiet(plan).map_err(of_plan)?;
             let merged = rows::merge(self.connection, self.catalogue, plan, leaving, self.stages);
-            let merged = merged.map_err(|error| Failure { index, is_removal: false, error })?;
+            let merged = merged.map_err(of_plan)?;
+            staged.plans[index].is_noted = quiet.is_none();
+            if let Some(quiet) = quiet {
+                quiet.end(self.connection).map_err(of_plan)?;
+            }
             let table = &mut staged.tables[index];
             table.inserted = merged.inserted;
             table.updated = merged.updated;
@@ -223,6 +230,14 @@ impl Merge<'_> {
         }
         self.stages.end("delete");
         Ok(())
+    }
+
+    fn begin_quiet(&self, plan: &TablePlan) -> Result<Option<Quiet>, DatabaseError> {
+        let Some(versioned) = self.versioned else { return Ok(None) };
+        match versioned.table(plan)? {
+            Some(table) => Quiet::begin(self.connection, plan, &table),
+            None => Ok(None),
+        }
     }
 
     fn mirror(&mut self, plans: &[TablePlan], tables: &mut [TableMerge]) -> Result<(), DatabaseError> {

@@ -36,6 +36,8 @@ pub(super) struct TablePlan {
     pub(super) overrule_conflicts: bool,
     /// Rows that were staged.
     pub(super) rows: u64,
+    /// Whether triggers of ours noted what was written.
+    pub(super) is_noted: bool,
 }
 
 /// One column on its way from the backup into the target.
@@ -75,6 +77,7 @@ impl TablePlan {
             key_collations: self.key_collations.clone(),
             overrule_conflicts: self.overrule_conflicts,
             rows: 0,
+            is_noted: true,
         }
     }
 
@@ -143,6 +146,7 @@ pub(super) fn of_table(
         key_collations: form.key_collations.clone(),
         overrule_conflicts: form.has_conflict_clause,
         rows: 0,
+        is_noted: true,
     })
 }
 

@@ -220,7 +220,7 @@ impl<'a> Versioned<'a> {
         }
         let and = if is_base_here { " AND s.life IS NOT NULL" } else { "" };
         self.put(plan, table, "0", &format!("s.kind IS NULL{and}"))?;
-        self.note_taken(plan, table, "")
+        if plan.is_noted { self.note_taken(plan, table, "") } else { Ok(()) }
     }
 
     /// Puts down tombstones of the rows that were removed, and forgets the versions of those that leave none.

@@ -14,7 +14,7 @@
 //! Everything happens in the caller's transaction, under the write lock. Tables with more key columns than the log has
 //! room for are never captured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use branchline_core::ports::{AttachReport, AttachRequest, DatabaseError};
 use branchline_core::schema::{Table, TableName};
@@ -29,13 +29,13 @@ use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::standing::{self, Standing};
 use super::super::ledger::{self, change, held, knowledge, life, version};
 use super::super::schema::{self, Catalogue, TableForm};
-use super::triggers::{self, InstalledTrigger};
+use super::triggers::{self, Declared, InstalledTrigger};
 
 /// Takes the write lock.
 pub(super) const BEGIN_IMMEDIATE: &str = "BEGIN IMMEDIATE";
 
 /// Installs capture, or brings what is installed in step.
-pub(super) fn attach(
+pub(in super::super) fn attach(
     connection: &Connection,
     request: &AttachRequest,
 ) -> Result<AttachReport, DatabaseError> {
@@ -117,6 +117,7 @@ struct Step<'a> {
     catalogue: Catalogue,
     captured: BTreeMap<TableName, CapturedTable>,
     installed: BTreeMap<String, InstalledTrigger>,
+    declared: HashMap<String, Declared>,
     report: AttachReport,
 }
 
@@ -134,6 +135,7 @@ impl<'a> Step<'a> {
             catalogue: schema::read(connection)?,
             captured: captured.collect(),
             installed: triggers::installed(connection)?,
+            declared: triggers::declared(connection)?,
             report: AttachReport::default(),
         })
     }
@@ -142,11 +144,11 @@ impl<'a> Step<'a> {
     fn take(mut self, first: bool) -> Result<AttachReport, DatabaseError> {
         let names: Vec<TableName> =
             self.catalogue.schema.syncable().map(|table| table.name.clone()).collect();
-        let mut wanted = Vec::with_capacity(names.len());
+        let mut wanted = BTreeSet::new();
         for name in names {
             let Some((table, form)) = self.catalogue.find(&name) else { continue };
             if !self.left_out.contains(&name) && triggers::shape_of(table, form).is_some() {
-                wanted.push(name);
+                wanted.insert(name);
             }
         }
         let gone: Vec<CapturedTable> =
@@ -172,6 +174,11 @@ impl<'a> Step<'a> {
 
     fn table(&self, name: &TableName) -> Result<(&Table, &TableForm), DatabaseError> {
         self.catalogue.find(name).ok_or_else(|| DatabaseError::TableUnknown { table: name.clone() })
+    }
+
+    fn declared(&self, table: &Table) -> Result<Declared, DatabaseError> {
+        let declared = self.declared.get(table.name.as_str()).copied();
+        declared.ok_or_else(|| DatabaseError::TableUnknown { table: table.name.clone() })
     }
 
     fn add(&self, name: &TableName, first: bool) -> Result<(), DatabaseError> {
@@ -203,7 +210,7 @@ impl<'a> Step<'a> {
     fn mend(&mut self, found: &CapturedTable) -> Result<(), DatabaseError> {
         let (table, form) = self.table(&found.name)?;
         let Some(shape) = triggers::shape_of(table, form) else { return Ok(()) };
-        let expected = triggers::of(found.id, table, form, triggers::declared(self.connection, table)?);
+        let expected = triggers::of(found.id, table, form, self.declared(table)?);
         let is_as_expected = |(name, sql): (&String, &String)| {
             self.installed.get(name).is_some_and(|there| there.sql == *sql && same(&there.table, &found.name))
         };
@@ -242,7 +249,7 @@ impl<'a> Step<'a> {
     }
 
     fn create_triggers(&self, id: i64, table: &Table, form: &TableForm) -> Result<(), DatabaseError> {
-        let declared = triggers::declared(self.connection, table)?;
+        let declared = self.declared(table)?;
         for sql in triggers::of(id, table, form, declared).values() {
             self.connection.execute_batch(sql).map_err(failed)?;
         }

@@ -13,6 +13,8 @@
 //!
 //! A row with a version that is not there, though nothing noted that it went, is left out: a compare will name it.
 
+mod query;
+
 use std::sync::Arc;
 
 use branchline_core::backup::RowBatch;
@@ -20,7 +22,7 @@ use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
 use branchline_core::pack::{PackPlan, PackRequest, Position, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
 use branchline_core::schema::{Schema, TableName};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, Statement, params};
 
 use super::super::connect::{self, Place};
 use super::super::day;
@@ -28,11 +30,11 @@ use super::super::error::failed;
 use super::super::ident::Ident;
 use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::life::Lives;
-use super::super::ledger::version;
 use super::super::rows::TableRows;
-use super::super::schema::{self, Catalogue};
+use super::super::schema::Catalogue;
 use super::super::thread::{Reply, Requests, Serve, Session, answer};
 use super::position;
+use query::{DELETED_PLACE, KEY_PLACE, Query};
 
 /// A snapshot of a SQLite file at a position.
 pub(super) struct SqliteChanges {
@@ -61,7 +63,7 @@ impl SqliteChanges {
         let to_open = Arc::clone(&place);
         let begin = move |connection: Connection| {
             let mut position = position::take(&place, &connection)?;
-            let catalogue = Arc::new(schema::read(&connection)?);
+            let catalogue = place.catalogue.read(&connection)?;
             if let Some((day, tables)) = &request.day {
                 position.day = day::totals(&connection, &catalogue, day, tables)?;
             }
@@ -152,9 +154,19 @@ impl Reader {
 
     fn tables(&self, plan: &PackPlan) -> Result<Vec<TableChanges>, DatabaseError> {
         self.set_floors(plan)?;
+        let mut is_stamped = self.connection.prepare(IS_STAMPED).map_err(failed)?;
+        let mut has_versions = self.connection.prepare(HAS_VERSIONS).map_err(failed)?;
+        let takes_own = self.takes_own(plan);
         let mut found = Vec::new();
         for table in &self.captured {
-            if self.has_something(table, plan)? {
+            let exists = |statement: &mut Statement<'_>| {
+                statement.query_row(params![table.id], |row| row.get::<_, bool>(0)).map_err(failed)
+            };
+            if plan.selection == Selection::Full
+                || (takes_own && exists(&mut is_stamped)?)
+                || exists(&mut has_versions)?
+                || self.has_base(table, plan)?
+            {
                 let base = self.lives.get(table.base)?.clone();
                 found.push(TableChanges { table: table.name.clone(), base });
             }
@@ -162,15 +174,8 @@ impl Reader {
         Ok(found)
     }
 
-    fn has_something(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
-        if plan.selection == Selection::Full {
-            return Ok(true);
-        }
-        let exists =
-            |sql: &str| self.connection.query_row(sql, params![table.id], |row| row.get(0)).map_err(failed);
-        if (self.takes_own(plan) && exists(IS_STAMPED)?) || exists(HAS_VERSIONS)? {
-            return Ok(true);
-        }
+    /// Whether the plan takes rows of the table that have no version, and there are rows.
+    fn has_base(&self, table: &CapturedTable, plan: &PackPlan) -> Result<bool, DatabaseError> {
         if !self.takes_base(table, plan)? {
             return Ok(false);
         }
@@ -219,116 +224,6 @@ impl Reader {
         Ok(TableRead { reader: self, rows, key_width, sql })
     }
 }
-
-/// The place of the key in a query: before it stand life, generation, time, the life and the generation before, and
-/// whether it is a deletion.
-const KEY_PLACE: usize = 6;
-const DELETED_PLACE: usize = 5;
-
-/// Makes the query of one table.
-struct Query<'a> {
-    reader: &'a Reader,
-    table: &'a CapturedTable,
-    rows: &'a TableRows<'a>,
-    key_width: usize,
-}
-
-impl Query<'_> {
-    fn increment(&self, takes_own: bool, takes_base: bool) -> String {
-        let (id, columns) = (self.table.id, self.rows.select("t"));
-        let (t, same) = (self.target(), self.table.has_noted_key("t", "v"));
-        let mut parts = Vec::new();
-        if takes_own {
-            parts.push(format!(
-                "SELECT {}, {}, {columns} FROM temp.branchline_stamped AS v LEFT JOIN {t} AS t ON {same} WHERE v.table_id = {id}",
-                self.stamp(),
-                self.key("v"),
-            ));
-        }
-        parts.push(format!(
-            "SELECT {VERSION}, {}, {columns} FROM temp.branchline_floor AS f CROSS JOIN main.branchline_version AS v
-             LEFT JOIN {t} AS t ON {same}
-             WHERE v.table_id = {id} AND v.life = f.life AND v.generation > f.above AND {}",
-            self.key("v"),
-            self.not_stamped("v.key"),
-        ));
-        if takes_base {
-            let text = self.table.key_text("t");
-            parts.push(format!(
-                "SELECT {NO_VERSION}, {}, {columns} FROM {t} AS t WHERE {} AND NOT EXISTS
-                 (SELECT 1 FROM main.branchline_version AS v WHERE v.table_id = {id} AND v.key = {text})",
-                self.no_key(),
-                self.not_stamped(&text),
-            ));
-        }
-        parts.join(" UNION ALL ")
-    }
-
-    fn full(&self) -> Result<String, DatabaseError> {
-        let (id, columns, t) = (self.table.id, self.rows.select("t"), self.target());
-        let nothing: Vec<_> = (0..self.rows.width()).map(|_| "NULL").collect();
-        let nothing = nothing.join(", ");
-        let connection = &self.reader.connection;
-        let is_stamped: bool =
-            connection.query_row(IS_STAMPED, params![id], |row| row.get(0)).map_err(failed)?;
-        if !is_stamped && !version::has_table(connection, id)? {
-            return Ok(format!("SELECT {NO_VERSION}, {}, {columns} FROM {t} AS t", self.no_key()));
-        }
-        let text = self.table.key_text("t");
-        let either =
-            |stamp: &str, version: &str| format!("CASE WHEN s.key IS NULL THEN v.{version} ELSE {stamp} END");
-        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
-        Ok(format!(
-            "SELECT {}, {}, {}, {}, {}, 0, {}, {columns} FROM {t} AS t
-                 LEFT JOIN temp.branchline_stamped AS s ON s.table_id = {id} AND s.key = {text}
-                 LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
-             UNION ALL SELECT {}, {}, {nothing} FROM temp.branchline_stamped AS v WHERE v.table_id = {id} AND v.deleted
-             UNION ALL SELECT {VERSION}, {}, {nothing} FROM main.branchline_version AS v
-                 WHERE v.table_id = {id} AND v.deleted = 1 AND {}
-                     AND NOT EXISTS (SELECT 1 FROM {t} AS t WHERE {})",
-            either(&own.to_string(), "life"),
-            either(&generation.to_string(), "generation"),
-            either("s.time", "time"),
-            either("s.was_life", "was_life"),
-            either("s.was_generation", "was_generation"),
-            self.no_key(),
-            self.stamp(),
-            self.key("v"),
-            self.key("v"),
-            self.not_stamped("v.key"),
-            self.table.has_noted_key("t", "v"),
-        ))
-    }
-
-    fn target(&self) -> String {
-        format!("main.{}", Ident(self.table.name.as_str()))
-    }
-
-    /// The version that this position stamped.
-    fn stamp(&self) -> String {
-        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
-        format!("{own}, {generation}, v.time, v.was_life, v.was_generation, v.deleted")
-    }
-
-    fn not_stamped(&self, text: &str) -> String {
-        format!(
-            "NOT EXISTS (SELECT 1 FROM temp.branchline_stamped AS s WHERE s.table_id = {} AND s.key = {text})",
-            self.table.id
-        )
-    }
-
-    fn key(&self, row: &str) -> String {
-        let columns: Vec<_> = (0..self.key_width).map(|place| format!("{row}.k{place}")).collect();
-        columns.join(", ")
-    }
-
-    fn no_key(&self) -> String {
-        vec!["NULL"; self.key_width].join(", ")
-    }
-}
-
-const VERSION: &str = "v.life, v.generation, v.time, v.was_life, v.was_generation, v.deleted";
-const NO_VERSION: &str = "NULL, NULL, NULL, NULL, NULL, 0";
 
 /// One table that is being read.
 struct TableRead<'a> {
@@ -418,3 +313,6 @@ impl TableRead<'_> {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests;

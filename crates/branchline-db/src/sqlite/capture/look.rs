@@ -8,6 +8,9 @@ use super::super::ledger::life::Lives;
 use super::super::ledger::{captured, change, conflict, has_table, held, knowledge, standing, version};
 use super::super::schema;
 
+const HAS_CHANGES: &str = "SELECT EXISTS (SELECT 1 FROM main.branchline_change), schema_version
+    FROM main.branchline_capture WHERE one = 1";
+
 /// Rows of a table of ours that are weighed, the newest ones.
 const ROWS_WEIGHED: u32 = 100;
 
@@ -50,14 +53,17 @@ fn read(connection: &Connection) -> Result<Option<CaptureState>, DatabaseError> 
 
 /// Whether a pack has something to do: changes in the log, or a schema that the triggers are not in step with.
 pub(super) fn has_changes(connection: &Connection) -> Result<bool, DatabaseError> {
-    if !has_table(connection, standing::NAME)? {
-        return Ok(false);
-    }
-    match standing::read(connection)? {
-        None => Ok(false),
-        Some(standing) => {
-            Ok(!change::is_empty(connection)? || standing.schema_version != schema::version(connection)?)
-        }
+    let found = connection.prepare(HAS_CHANGES).and_then(|mut statement| {
+        let mut rows = statement.query([])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        Ok(Some((row.get::<_, bool>(0)?, row.get::<_, i64>(1)?)))
+    });
+    match found {
+        Ok(None) => Ok(false),
+        Ok(Some((has_changes, version))) => Ok(has_changes || version != schema::version(connection)?),
+        // SQLite's own table of the schema is only gone through where something is wrong: it may be long.
+        Err(_) if !has_table(connection, standing::NAME)? => Ok(false),
+        Err(error) => Err(failed(error)),
     }
 }
 

@@ -23,11 +23,11 @@
 //! Limits: an update without effect is noted where the comparison would be longer than 128 KiB. A row that is replaced
 //! for its rowid alone, under another primary key, is not noted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use branchline_core::ports::DatabaseError;
 use branchline_core::schema::Table;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 use super::super::affinity::Affinity;
 use super::super::error::failed;
@@ -41,7 +41,7 @@ const COMPARISON_BYTES_MAX: usize = 128 << 10;
 
 const INSTALLED: &str = "SELECT name, tbl_name, sql FROM main.sqlite_schema
     WHERE type = 'trigger' AND name LIKE 'branchline\\_%' ESCAPE '\\'";
-const DECLARED: &str = "SELECT rowid, length(sql) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+const DECLARED: &str = "SELECT name, rowid, length(sql) FROM main.sqlite_schema WHERE type = 'table'";
 
 /// Where the declaration of a table stands in SQLite's own table, and how long it is.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +52,9 @@ pub(super) struct Declared {
 
 /// A trigger that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct InstalledTrigger {
+pub(in super::super) struct InstalledTrigger {
     pub(super) table: String,
-    pub(super) sql: String,
+    pub(in super::super) sql: String,
 }
 
 /// What of a table the triggers and the names of its rows depend on; nothing where its key has too many columns.
@@ -74,14 +74,16 @@ pub(super) fn shape_of(table: &Table, form: &TableForm) -> Option<CapturedShape>
     })
 }
 
-/// Where the declaration of a table stands now.
-pub(super) fn declared(connection: &Connection, table: &Table) -> Result<Declared, DatabaseError> {
-    let found = |row: &rusqlite::Row<'_>| Ok(Declared { rowid: row.get(0)?, length: row.get(1)? });
-    connection.query_row(DECLARED, params![table.name.as_str()], found).map_err(failed)
+/// Where the declarations of tables stand now, by name.
+pub(super) fn declared(connection: &Connection) -> Result<HashMap<String, Declared>, DatabaseError> {
+    let mut statement = connection.prepare(DECLARED).map_err(failed)?;
+    let found = statement
+        .query_map([], |row| Ok((row.get(0)?, Declared { rowid: row.get(1)?, length: row.get(2)? })));
+    found.and_then(Iterator::collect).map_err(failed)
 }
 
 /// All triggers of ours that are there, by name.
-pub(super) fn installed(
+pub(in super::super) fn installed(
     connection: &Connection,
 ) -> Result<BTreeMap<String, InstalledTrigger>, DatabaseError> {
     let mut statement = connection.prepare(INSTALLED).map_err(failed)?;
@@ -91,7 +93,7 @@ pub(super) fn installed(
 }
 
 /// The names of a table's triggers, with and without those for unique keys.
-pub(super) fn names(id: i64, has_unique_keys: bool) -> Vec<String> {
+pub(in super::super) fn names(id: i64, has_unique_keys: bool) -> Vec<String> {
     let kinds: &[&str] = if has_unique_keys {
         &["insert", "update", "delete", "replaced", "moved"]
     } else {

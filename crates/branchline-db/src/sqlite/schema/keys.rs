@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use branchline_core::schema::{ColumnName, ForeignKey, TableName, UniqueKey};
 use rusqlite::{Connection, params};
 
-use super::{OddUnique, OnDelete, TableForm, index_text};
+use super::{OddUnique, OnDelete, TableForm, Whole, index_text};
 
 const UNIQUE_INDEXES: &str =
     "SELECT name, origin = 'pk', partial FROM pragma_index_list(?1) WHERE \"unique\" ORDER BY name";
-const DECLARATION: &str =
-    "SELECT sql FROM main.sqlite_schema WHERE type = 'index' AND name = ?1 AND sql IS NOT NULL";
 const INDEX_COLUMNS: &str = "SELECT name, coll FROM pragma_index_xinfo(?1) WHERE key ORDER BY seqno";
 const FOREIGN_KEYS: &str = "SELECT id, \"table\", \"from\", \"to\", on_update, on_delete
     FROM pragma_foreign_key_list(?1) ORDER BY id, seq";
@@ -57,7 +55,7 @@ impl Index {
 }
 
 /// The unique indexes of a table, the primary key's among them.
-pub(super) fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
+pub(super) fn indexes(connection: &Connection, table: &str, whole: &Whole) -> rusqlite::Result<Vec<Index>> {
     let mut list = connection.prepare(UNIQUE_INDEXES)?;
     let listed = list
         .query_map(params![table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
@@ -69,8 +67,7 @@ pub(super) fn indexes(connection: &Connection, table: &str) -> rusqlite::Result<
             .query_map(params![name], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<rusqlite::Result<Vec<(Option<String>, String)>>>()?;
         let (columns, collations) = columns.into_iter().unzip();
-        let declaration = connection.prepare(DECLARATION)?.query_map(params![name], |row| row.get(0))?.next();
-        let declaration = declaration.transpose()?;
+        let declaration = whole.indexes.get(&name).cloned();
         indexes.push(Index { name, is_primary, is_partial, columns, collations, declaration });
     }
     Ok(indexes)

@@ -1,21 +1,16 @@
 //! One table: its columns, its key, how many rows it may have, and whether it can be part of a backup.
 
-use std::collections::HashMap;
-
 use branchline_core::limits::TABLE_COLUMNS_MAX;
 use branchline_core::schema::{Column, ColumnName, Exclusion, Table, TableName};
 use rusqlite::{Connection, params};
 
 use super::super::affinity::{ColumnForm, logical_type};
 use super::super::ident::Ident;
-use super::{TableForm, keys};
+use super::{TableForm, Whole, keys};
 
 const COLUMNS: &str =
     "SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden FROM pragma_table_xinfo(?1)
     WHERE hidden <> 1 ORDER BY cid";
-const STATISTICS: &str = "SELECT stat FROM main.sqlite_stat1 WHERE tbl = ?1 AND stat IS NOT NULL LIMIT 1";
-const HAS_STATISTICS: &str = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'sqlite_stat1'";
-
 /// Rows that are counted, where there are no statistics.
 const ROWS_COUNTED_MAX: u32 = 100_000;
 
@@ -33,15 +28,15 @@ struct Found {
     generated: bool,
 }
 
-/// Reads one table and completes its form. `spelled` gives the catalogue's spelling of a table's name in lower case.
+/// Reads one table and completes its form.
 pub(super) fn read(
     connection: &Connection,
     name: TableName,
-    spelled: &HashMap<String, String>,
+    whole: &Whole,
     form: &mut TableForm,
 ) -> rusqlite::Result<Table> {
     let found = columns(connection, name.as_str())?;
-    let indexes = keys::indexes(connection, name.as_str())?;
+    let indexes = keys::indexes(connection, name.as_str(), whole)?;
     let mut key: Vec<usize> = (0..found.len()).filter(|&place| found[place].key_place > 0).collect();
     key.sort_by_key(|&place| found[place].key_place);
     // The rowid's alias is the one primary key that has no index.
@@ -82,8 +77,13 @@ pub(super) fn read(
     let unique: Vec<_> =
         indexes.into_iter().filter_map(|index| index.unique_key(&found_names(&found))).collect();
     form.unique_collations = unique.iter().map(|(_, collations)| collations.clone()).collect();
-    let foreign_keys = keys::foreign_keys(connection, name.as_str(), &found_names(&found), spelled, form)?;
-    let rows_estimated = if excluded.is_some() { 0 } else { rows_estimated(connection, name.as_str())? };
+    let foreign_keys =
+        keys::foreign_keys(connection, name.as_str(), &found_names(&found), &whole.spelled, form)?;
+    let rows_estimated = match whole.rows.get(name.as_str()) {
+        _ if excluded.is_some() => 0,
+        Some(&rows) => rows,
+        None => rows_counted(connection, name.as_str())?,
+    };
     let unique_keys = unique.into_iter().map(|(key, _)| key).collect();
     Ok(Table { name, columns: table_columns, key, unique_keys, foreign_keys, rows_estimated, excluded })
 }
@@ -127,18 +127,7 @@ fn unsupported(column: &str, native_type: &str) -> Exclusion {
     Exclusion::UnsupportedColumn { column, native_type: native_type.to_owned() }
 }
 
-fn rows_estimated(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
-    let has_statistics: bool = connection.query_row(HAS_STATISTICS, [], |row| row.get(0))?;
-    if has_statistics {
-        let mut statement = connection.prepare(STATISTICS)?;
-        let mut rows = statement.query(params![table])?;
-        if let Some(row) = rows.next()? {
-            let numbers: String = row.get(0)?;
-            if let Some(count) = numbers.split(' ').next().and_then(|count| count.parse().ok()) {
-                return Ok(count);
-            }
-        }
-    }
+fn rows_counted(connection: &Connection, table: &str) -> rusqlite::Result<u64> {
     let counted =
         format!("SELECT count(*) FROM (SELECT 1 FROM main.{} LIMIT {ROWS_COUNTED_MAX})", Ident(table));
     connection.query_row(&counted, [], |row| row.get::<_, u32>(0)).map(u64::from)

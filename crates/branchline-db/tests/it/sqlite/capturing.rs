@@ -34,7 +34,7 @@ async fn after(tables: &str, rows: &str, statements: &str) -> CarriedBackup {
 /// The shop's program on a connection of its own, as it keeps one.
 async fn till(server: &TestServer) -> Connection {
     let path = server.query("SELECT file FROM pragma_database_list WHERE name = 'main'").await;
-    Connection::open(&path[0]).unwrap()
+    Connection::open(&path[0]).expect("the shop's file")
 }
 
 const CODES: &str =
@@ -304,4 +304,49 @@ async fn nothing_is_packed_or_amended_where_nothing_is_captured() {
     assert_eq!(tables, ["0"]);
     worked(store.capture().detach().await);
     worked(store.capture().attach(AttachRequest { ..store.request() }).await);
+}
+
+/// A load that is large enough to go in without being noted; the triggers are there again afterwards, in step.
+#[tokio::test]
+async fn a_large_load_leaves_nothing_in_the_log_and_the_triggers_where_they_were() {
+    let tables = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE);";
+    let many = "INSERT INTO t WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 10001) SELECT n, 'v' || n FROM c";
+    for shop_trigger in [
+        "",
+        "CREATE TRIGGER shop AFTER INSERT ON t WHEN NEW.id = 7 BEGIN INSERT INTO t VALUES (20000, 'extra'); END;",
+    ] {
+        let mut store = TestServer::over(with_tables(tables).await, "STORE-001");
+        let mut hq = TestServer::over(with_tables(&format!("{tables}{shop_trigger}")).await, "HQ");
+        store.write(many).await;
+        store.attach().await;
+        hq.attach().await;
+        let triggers = "SELECT name || sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";
+        let before = hq.query(triggers).await;
+        let (_, report) = send(&mut store, &mut hq).await;
+        assert_eq!(report.tables[0].inserted, 10_001);
+        assert_eq!(hq.query(triggers).await, before);
+        // What the shop's trigger wrote to another row is a change made here.
+        assert_eq!(hq.state().await.pending, u64::from(!shop_trigger.is_empty()));
+        assert_eq!(worked(hq.capture().has_changes().await), !shop_trigger.is_empty());
+        hq.write("UPDATE t SET v = 'w' WHERE id = 1").await;
+        let (back, _) = send(&mut hq, &mut store).await;
+        assert_eq!(back.count("t").0, 1 + u64::from(!shop_trigger.is_empty()));
+    }
+}
+
+/// The table was emptied here before, and that waits to be packed: the load overrules it.
+#[tokio::test]
+async fn a_large_load_over_deletions_that_wait_overrules_them() {
+    let tables = "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT);";
+    let many = "INSERT INTO t WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 10001) SELECT n, 'v' || n FROM c";
+    let (mut store, mut hq) = two(tables, many).await;
+    hq.write("DELETE FROM t").await;
+    store.write("UPDATE t SET v = v || '!'; UPDATE t SET v = v || '?'").await;
+    for _ in 0..20 {
+        store.write("UPDATE t SET v = v || '.'").await;
+    }
+    send(&mut store, &mut hq).await;
+    assert_eq!(hq.query("SELECT count(*) FROM t").await, ["10001"]);
+    assert_eq!(hq.state().await.pending, 0);
+    branchline_testkit::database::capturing::settle(&mut store, &mut hq).await;
 }
