@@ -13,6 +13,9 @@
 //!
 //! Clocks only rank the two sides of a conflict. A conflict is recorded with both images, whatever decided it.
 //!
+//! Where both versions are known to the other side, each side was told of the other's by a server that does not relay, and
+//! what came after them has not arrived, or was lost in a restore: the later one stays.
+//!
 //! *Behind* is who does not know all deletions whose tombstones the other side has purged. A row that only the one that
 //! is behind has may be concurrent with such a deletion, whose time nobody here can tell any more. It counts as a
 //! change made here and now, so that it outranks the deletion wherever a tombstone is left
@@ -217,3 +220,6 @@ pub fn decide_absent(local: &LocalRow, base: &Life, parties: &Parties) -> Absenc
         (true, _) | (false, false) => Absence::Stays,
     }
 }
+
+#[cfg(test)]
+mod tests;

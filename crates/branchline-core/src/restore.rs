@@ -10,9 +10,8 @@
 //! 3. The clock goes on from the latest moment that is remembered, so that no two changes of this server have one time.
 //! 4. Each pair starts anew, in both directions. What was sealed before and not acknowledged is dropped on both sides: it
 //!    leaves out what the copy no longer has. Each takes as acknowledged what the other says that it holds now, and gives
-//!    whatever the other lacks, whoever made it, until that was acknowledged once
-//!    ([`Audience::relay`](crate::pack::Audience::relay) is set for it). Until then each counts as relaying for
-//!    [`purgeable`](crate::pack::purgeable).
+//!    whatever the other lacks, whoever made it, until the other has all that was held at that moment
+//!    ([`standing`](crate::standing)).
 //!
 //! Peers may have purged deletions that the copy has never heard of. What becomes of rows then is in [`merge`](crate::merge).
 

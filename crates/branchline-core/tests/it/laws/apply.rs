@@ -25,9 +25,7 @@ pub(super) struct Site<'a> {
 impl Ledger {
     /// Applies a backup that fits.
     pub(super) fn apply(&mut self, backup: &Backup, site: &Site<'_>, record: &mut Record) {
-        if site.rules.hold(Rule::ClockFollows) {
-            self.clock = self.clock.max(backup.clock);
-        }
+        self.clock = self.clock.max(backup.clock);
         self.try_held(site, record);
         let parties = self.parties(&backup.knowledge, &backup.purged, site.rules);
         self.adopt_bases(backup, record);
@@ -38,11 +36,7 @@ impl Ledger {
         }
         if backup.packed.full {
             self.gone.join(&backup.gone);
-            let unsaid = backup.unsaid.iter().filter(|key| self.rows[**key].image.is_some());
-            record.tally.unsaid += u64::try_from(unsaid.count()).unwrap();
-            let is_said =
-                |key: &usize| backup.rows.iter().any(|sent| sent.key == *key) || backup.unsaid.contains(key);
-            for key in (0..KEYS).filter(|key| !is_said(key)) {
+            for key in (0..KEYS).filter(|key| backup.rows.iter().all(|sent| sent.key != *key)) {
                 self.receive_nothing(key, &parties, site, record);
             }
             if site.rules.hold(Rule::Horizon) {
@@ -187,7 +181,7 @@ impl Ledger {
     /// Does what is decided for what is here and a full backup lacks.
     fn receive_nothing(&mut self, key: usize, parties: &Parties, site: &Site<'_>, record: &mut Record) {
         let base = &self.bases[table_of(key)];
-        if let Some(held) = self.held[key].as_mut().filter(|_| site.rules.hold(Rule::HeldRemoved)) {
+        if let Some(held) = self.held[key].as_mut() {
             let local =
                 LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
             if decide_absent(&local, base, parties) == Absence::Remove {

@@ -37,8 +37,6 @@ pub(super) struct Backup {
     /// What the source remembers of it: what it covers, and whether what it lacks is gone.
     pub(super) packed: Packed,
     pub(super) rows: Vec<Sent>,
-    /// Keys of which a full backup says nothing, because the source holds rows of them.
-    pub(super) unsaid: Vec<usize>,
     /// The life whose base each table of the source holds.
     pub(super) bases: [Life; TABLES],
     pub(super) knowledge: Knowledge,

@@ -1,31 +1,66 @@
 //! The end of a world: everything is delivered, and the world is judged.
+//!
+//! * All servers hold the same rows, with versions of the same times.
+//! * Nothing is sent any more, and nothing is held.
+//! * A write that nobody overruled is there. Whoever overruled it has to count: some server knows of it in the end, or
+//!   another server than the writer's did before a restore took it away.
+//! * Where all began with the same rows, nothing was restored and nothing held, no row is there that was overruled.
 
 use super::ledger::{Image, KEYS};
 use super::record::{Mark, Tally};
 use super::rules::Rules;
 use super::world::World;
 
-pub(super) fn story(seed: u64, rules: Rules, key: usize) -> Vec<String> {
-    let mut world = World::new(seed, rules);
-    world.record.story = Some((key, Vec::new()));
-    world.live();
-    let fault = settle(&mut world).and_then(|()| judge(&world));
-    let mut story = world.record.story.take().unwrap().1;
-    story.push(format!("{fault:?}"));
-    story
+/// What is wrong with a world.
+#[derive(Debug)]
+struct Fault {
+    /// With which key, where it is one.
+    key: Option<usize>,
+    what: String,
 }
 
 /// Lives a world through, and says what is wrong with its end.
 pub(super) fn run(seed: u64, rules: Rules) -> Result<Tally, String> {
     let mut world = World::new(seed, rules);
     world.live();
-    let fault = settle(&mut world).and_then(|()| judge(&world));
-    fault.map_err(|fault| format!("seed {seed}, {:?}: {fault}", world.climate))?;
-    Ok(world.record.tally)
+    match end(&mut world) {
+        Ok(()) => Ok(world.record.tally),
+        Err(Fault { what, .. }) => Err(format!("seed {seed}, {:?}: {what}", world.climate)),
+    }
+}
+
+/// Says what is wrong with the end of a world that was played already.
+pub(super) fn judge(mut world: World) -> Result<(), String> {
+    end(&mut world).map_err(|fault| fault.what)
+}
+
+/// What happened in the world of a seed to the key that is wrong in the end.
+pub(super) fn story(seed: u64) -> String {
+    let live = |key| {
+        let mut world = World::new(seed, Rules::all());
+        world.record.story = Some((key, Vec::new()));
+        world.live();
+        let key = end(&mut world).err().and_then(|fault| fault.key);
+        (key, world.record.story.unwrap_or_default().1)
+    };
+    match live(0) {
+        (Some(key), _) if key != 0 => live(key).1.join("\n"),
+        (_, story) => story.join("\n"),
+    }
+}
+
+fn end(world: &mut World) -> Result<(), Fault> {
+    settle(world)?;
+    if let Some(server) = world.servers.iter().find(|server| server.ledger.held.iter().any(Option::is_some)) {
+        return Err(Fault { key: None, what: format!("{} still holds rows", server.name) });
+    }
+    all_equal(world)?;
+    nothing_lost(world)?;
+    nothing_revived(world)
 }
 
 /// Delivers until nothing moves any more.
-pub(super) fn settle(world: &mut World) -> Result<(), String> {
+fn settle(world: &mut World) -> Result<(), Fault> {
     let servers = world.climate.servers;
     for _ in 0..2 * servers {
         round(world);
@@ -39,10 +74,10 @@ pub(super) fn settle(world: &mut World) -> Result<(), String> {
             return Ok(());
         }
     }
-    Err("something still circles".to_owned())
+    Err(Fault { key: None, what: "something still circles".to_owned() })
 }
 
-/// Every server sends to every peer; gives whether anything was sent.
+/// Every server sends to every peer; gives whether anything moved.
 fn round(world: &mut World) -> bool {
     let mut moved = false;
     for (from, to) in world.directed() {
@@ -54,36 +89,6 @@ fn round(world: &mut World) -> bool {
     moved
 }
 
-fn judge(world: &World) -> Result<(), String> {
-    let held = world.servers.iter().find(|server| server.ledger.held.iter().any(Option::is_some));
-    if let Some(server) = held {
-        return Err(format!("{} still holds rows", server.name));
-    }
-    all_equal(world)?;
-    nothing_lost(world)?;
-    nothing_revived(world)
-}
-
-/// Where all began with the same rows, nothing was restored and nothing held, no row is there in the end that was
-/// overruled or deleted.
-fn nothing_revived(world: &World) -> Result<(), String> {
-    // Equal images overrule each other both ways, which is of no consequence.
-    let can_tell = is_calm(world) && !world.climate.equal_images;
-    let rows = images(world, 0).into_iter().flatten().map(|(image, _)| image.mark);
-    match rows.filter(|_| can_tell).find(|mark| !world.record.followers(*mark).is_empty()) {
-        None => Ok(()),
-        Some(mark) => {
-            Err(format!("write {mark} is there, and {:?} came after it", world.record.followers(mark)))
-        }
-    }
-}
-
-/// All began with the same rows, nothing was restored and nothing held.
-fn is_calm(world: &World) -> bool {
-    let climate = &world.climate;
-    climate.in_step && !climate.restores && !climate.holds
-}
-
 /// The rows of a server with the times of their versions.
 fn images(world: &World, server: usize) -> [Option<(Image, u64)>; KEYS] {
     let ledger = &world.servers[server].ledger;
@@ -93,42 +98,61 @@ fn images(world: &World, server: usize) -> [Option<(Image, u64)>; KEYS] {
     })
 }
 
-fn all_equal(world: &World) -> Result<(), String> {
+fn all_equal(world: &World) -> Result<(), Fault> {
     let first = images(world, 0);
     for server in 1..world.servers.len() {
         let other = images(world, server);
         for key in 0..KEYS {
             let seen = |row: Option<(Image, u64)>| row.map(|(image, time)| (image.value, time));
             if seen(first[key]) != seen(other[key]) {
-                return Err(format!(
-                    "S0 and S{server} differ in key {key}: {:?}, {:?}",
-                    first[key], other[key]
-                ));
+                let rows = (first[key], other[key]);
+                let what = format!("S0 and S{server} differ in key {key}: {rows:?}");
+                return Err(Fault { key: Some(key), what });
             }
         }
     }
     Ok(())
 }
 
-/// A write that is still known of, and that nothing that is still known of has overruled, is what all servers hold.
-fn nothing_lost(world: &World) -> Result<(), String> {
-    let extant = |mark: Mark| world.servers.iter().any(|server| server.ledger.seen.has(mark));
-    let end = images(world, 0);
+fn nothing_lost(world: &World) -> Result<(), Fault> {
+    let is_known = |mark: Mark| world.servers.iter().any(|server| server.ledger.seen.has(mark));
+    let counts = |mark: Mark| is_known(mark) || world.record.delivered.has(mark);
+    let rows = images(world, 0);
     for (number, write) in world.record.writes.iter().enumerate() {
         let mark = Mark::try_from(number).unwrap();
-        let counts = |mark: Mark| extant(mark) || world.record.delivered.has(mark);
-        if !extant(mark) || world.record.followers(mark).into_iter().any(counts) {
+        if !is_known(mark) || world.record.followers(mark).into_iter().any(counts) {
             continue;
         }
-        let there = end[write.key].map(|(image, _)| image);
+        let there = rows[write.key].map(|(image, _)| image);
         let fine = match write.value {
             Some(_) => there.is_some_and(|image| image.value == write.value),
             // Of a deletion whose tombstone is gone, whoever joins late, was restored or holds rows may never hear.
             None => there.is_none() || (world.record.tally.purged > 0 && !is_calm(world)),
         };
         if !fine {
-            return Err(format!("write {mark} of key {} ({:?}) is lost: {there:?}", write.key, write.value));
+            let what = format!("write {mark} of key {} is lost: {write:?}, {there:?}", write.key);
+            return Err(Fault { key: Some(write.key), what });
         }
     }
     Ok(())
+}
+
+fn nothing_revived(world: &World) -> Result<(), Fault> {
+    // Equal images overrule each other both ways, which is of no consequence.
+    let can_tell = is_calm(world) && !world.climate.equal_images;
+    for (key, row) in images(world, 0).into_iter().enumerate() {
+        let Some((image, _)) = row.filter(|_| can_tell) else { continue };
+        let followers = world.record.followers(image.mark);
+        if !followers.is_empty() {
+            let what = format!("write {} is there, and {followers:?} came after it", image.mark);
+            return Err(Fault { key: Some(key), what });
+        }
+    }
+    Ok(())
+}
+
+/// All began with the same rows, nothing was restored and nothing held.
+fn is_calm(world: &World) -> bool {
+    let climate = &world.climate;
+    climate.in_step && !climate.restores && !climate.holds
 }

@@ -197,11 +197,7 @@ impl Ledger {
     /// What may be told to peers.
     pub(super) fn told_knowledge(&self, rules: Rules) -> Knowledge {
         let held = self.held.iter().flatten().filter(|_| rules.hold(Rule::HeldLowers));
-        if rules.hold(Rule::HeldStandsFor) {
-            self.knowledge.without(held.flat_map(Held::dots))
-        } else {
-            self.knowledge.without(held.flat_map(|held| held.version.dots()))
-        }
+        self.knowledge.without(held.flat_map(Held::dots))
     }
 
     /// Takes a position: the changes in the log get the next generation.
@@ -226,21 +222,13 @@ impl Ledger {
         let mut newest = Knowledge::new();
         let versions = self.rows.iter().filter_map(|row| row.version.as_ref());
         versions.for_each(|version| newest.add(version.dot.clone()));
-        let seen = if rules.hold(Rule::SeenIsSent) {
-            seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots))
-        } else {
-            knowledge.clone()
-        };
+        let seen = seen_in(&self.knowledge, &newest, self.held.iter().flatten().flat_map(Held::dots));
         Position {
             day: Vec::new(),
             own: self.own.clone(),
             generation: self.generation,
             seen,
-            purged: if rules.hold(Rule::HorizonAsKnown) {
-                self.purged.up_to(&knowledge)
-            } else {
-                self.purged.clone()
-            },
+            purged: self.purged.up_to(&knowledge),
             knowledge,
             clock: self.clock,
         }

@@ -50,11 +50,29 @@ pub(super) struct Tally {
     pub(super) purged: u64,
     pub(super) fulls: u64,
     pub(super) refused: u64,
-    /// Rows of which a full backup said nothing, because its sender held another version.
-    pub(super) unsaid: u64,
 }
 
 impl Tally {
+    /// Whether whatever can happen has happened.
+    pub(super) fn reached_everything(&self) -> bool {
+        let counts = [
+            self.conflicts,
+            self.taken_as_ours,
+            self.revived,
+            self.counted_as_new,
+            self.removed,
+            self.held,
+            self.released,
+            self.blocked,
+            self.adopted,
+            self.restored,
+            self.purged,
+            self.fulls,
+            self.refused,
+        ];
+        counts.iter().all(|count| *count > 0)
+    }
+
     /// Adds another world's.
     pub(super) fn add(&mut self, other: &Self) {
         self.conflicts += other.conflicts;
@@ -70,7 +88,6 @@ impl Tally {
         self.purged += other.purged;
         self.fulls += other.fulls;
         self.refused += other.refused;
-        self.unsaid += other.unsaid;
     }
 }
 

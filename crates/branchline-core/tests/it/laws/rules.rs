@@ -8,15 +8,17 @@
 pub(super) enum Rule {
     /// A receiver claims only what the backup covers.
     Covers,
-    /// A tombstone stays until we have all that each peer had when it acknowledged it.
+    /// A tombstone stays while something may be on its way that a peer sealed before it had it.
     PurgeWaits,
     /// A restored database begins a new epoch.
     Epoch,
-    /// What a full backup lacks and its sender knew is removed.
+    /// A row that a full backup lacks and its sender knew is removed.
     FullRemoves,
     /// After a restore both sides of a pair give whatever the other lacks.
     GiveAllBack,
-    /// What was sealed before a restore is refused after it.
+    /// They do so until the other has all that is owed.
+    OwedToTheEnd,
+    /// What was sealed for another life is dropped and refused.
     Chain,
     /// What the sender of a full backup has purged counts as purged here.
     Horizon,
@@ -26,58 +28,14 @@ pub(super) enum Rule {
     BehindCountsAsNew,
     /// A change that was not packed yet is in nobody's knowledge.
     PendingUnknown,
-    /// Two rows of two bases that differ: the one that comes in counts as a change made here.
+    /// Of two rows of two bases that differ the one that comes in counts as a change made here.
     BaseCountsAsNew,
-    /// What a server that holds rows tells its peers of its knowledge ends before them.
-    HeldLowers,
-    /// A row made on top of a held one, or that outranks it, takes its place.
-    HeldYields,
-    /// A full backup says nothing of the keys of held rows.
-    HeldUnsaid,
-    /// A held row is dropped where a full backup lacks it and its sender knew it.
-    HeldRemoved,
-    /// An apply raises the clock, so that what counts as new is later than all that the sender has heard of.
-    ClockFollows,
     /// A change where a deletion may be forgotten is stamped later than it.
     StampedAfterForgotten,
-    /// What was decided against a held row is not claimed either.
-    HeldStandsFor,
-    /// A horizon is told as far as what is known.
-    HorizonAsKnown,
-    /// Tombstones go by what may be told, not by what is held.
-    PurgeAsTold,
-    /// What was seen beyond what is known is sent.
-    SeenIsSent,
-    /// What is owed is owed until the peer has all of it.
-    OwedToTheEnd,
-}
-
-impl Rule {
-    /// All of them.
-    pub(super) const ALL: [Self; 22] = [
-        Self::Covers,
-        Self::PurgeWaits,
-        Self::Epoch,
-        Self::FullRemoves,
-        Self::GiveAllBack,
-        Self::Chain,
-        Self::Horizon,
-        Self::AbsentCountsAsNew,
-        Self::BehindCountsAsNew,
-        Self::PendingUnknown,
-        Self::BaseCountsAsNew,
-        Self::HeldLowers,
-        Self::HeldYields,
-        Self::HeldUnsaid,
-        Self::HeldRemoved,
-        Self::ClockFollows,
-        Self::StampedAfterForgotten,
-        Self::HeldStandsFor,
-        Self::HorizonAsKnown,
-        Self::PurgeAsTold,
-        Self::SeenIsSent,
-        Self::OwedToTheEnd,
-    ];
+    /// What a server that holds rows tells its peers of its knowledge ends before them.
+    HeldLowers,
+    /// What comes in beside a held row is decided against that first.
+    HeldYields,
 }
 
 /// Those in force.

@@ -180,10 +180,6 @@ impl Server {
             plan.takes(&version).then_some(Sent { key, image, version })
         });
         let rows: Vec<Sent> = rows.collect();
-        let is_held =
-            |key: &usize| self.ledger.held[*key].is_some() && rows.iter().all(|sent| sent.key != *key);
-        let unsaid = (0..KEYS).filter(|key| rules.hold(Rule::HeldUnsaid) && is_held(key)).collect();
-
         pair.sequence = pair.sequence.next();
         let sealed = Rc::new(Backup {
             source: self.index,
@@ -201,7 +197,6 @@ impl Server {
                 full,
             },
             rows,
-            unsaid,
             bases: self.ledger.bases.clone(),
             knowledge: position.knowledge,
             purged: position.purged,
@@ -303,11 +298,7 @@ impl Server {
             peer.caught_up |= !rules.hold(Rule::PurgeWaits);
             peer
         });
-        let own = if rules.hold(Rule::PurgeAsTold) {
-            self.ledger.told_knowledge(rules)
-        } else {
-            self.ledger.knowledge.clone()
-        };
+        let own = self.ledger.told_knowledge(rules);
         let known_to_all = purgeable(&own, &peers.collect::<Vec<_>>());
         self.ledger.purge(&known_to_all, record);
     }

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::standing::Standing;
-use branchline_core::version::{ChangeTime, Life};
+use branchline_core::version::{ChangeTime, Dot, Life};
 
 use super::backup::Backup;
 use super::dice::Dice;
-use super::ledger::{Image, KEYS, Ledger, Row, TABLES, table_of, told, told_knowledge};
+use super::ledger::{Image, KEYS, Ledger, Row, told, told_knowledge};
 use super::record::Record;
 use super::rules::Rules;
 use super::server::{Conditions, Guard, Open, Server};
@@ -120,7 +120,39 @@ impl World {
     pub(super) fn new(seed: u64, rules: Rules) -> Self {
         let mut dice = Dice::new(seed);
         let climate = Climate::roll(&mut dice);
-        let mut world = Self {
+        let mut world = Self::empty(climate, dice, rules);
+        world.populate();
+        world
+    }
+
+    /// The ring of four relaying servers in which the executable model found that it lacked a rule. All are in step, and
+    /// hold nothing.
+    pub(super) fn ring_of_four(rules: Rules) -> Self {
+        let climate = Climate {
+            rough: false,
+            shape: Shape::Ring,
+            servers: 4,
+            guard: Guard::Lives,
+            in_step: true,
+            late_joiners: false,
+            restores: true,
+            holds: false,
+            transactions: false,
+            anew_by_full: false,
+            equal_images: false,
+            steps: 0,
+            marks_carried: true,
+            keys: KEYS,
+            restores_permille: 0,
+        };
+        let mut world = Self::empty(climate, Dice::new(0), rules);
+        (0..4).for_each(|index| world.settle_in(index, 0, Default::default()));
+        (0..4).for_each(|index| world.join(index));
+        world
+    }
+
+    fn empty(climate: Climate, dice: Dice, rules: Rules) -> Self {
+        Self {
             rules,
             links: climate.links(),
             joined: vec![false; climate.servers],
@@ -131,28 +163,18 @@ impl World {
             copies: Vec::new(),
             climate,
             dice,
-        };
-        world.populate();
-        world
+        }
     }
 
     fn populate(&mut self) {
         let common: [Option<Image>; KEYS] = std::array::from_fn(|key| self.base_image(key));
         for index in 0..self.climate.servers {
-            let own = Life::new(format!("S{index}").parse().unwrap(), Epoch::new(1));
             let rows = std::array::from_fn(|key| {
                 let image = if self.climate.in_step { common[key] } else { self.own_base(key, common[key]) };
                 Row { image, ..Row::default() }
             });
-            let mut ledger = Ledger::new(own, rows);
-            if self.climate.in_step {
-                let zero = Life::new("ZERO".parse().unwrap(), Epoch::new(1));
-                ledger.bases = [zero.clone(), zero.clone()];
-                ledger.knowledge.add(branchline_core::version::Dot::base(zero));
-            }
-            let relay = self.climate.relays(index, &mut self.dice);
             let skew = *self.dice.pick(&[0, 0, 5, -5, 400]);
-            self.servers.push(Server::new(index, relay, skew, ledger));
+            self.settle_in(index, skew, rows);
         }
         for index in 0..self.climate.servers {
             let late = self.climate.late_joiners && !self.climate.in_step && index > 0;
@@ -160,6 +182,18 @@ impl World {
                 self.join(index);
             }
         }
+    }
+
+    fn settle_in(&mut self, index: usize, skew: i64, rows: [Row; KEYS]) {
+        let own = Life::new(format!("S{index}").parse().unwrap(), Epoch::new(1));
+        let mut ledger = Ledger::new(own, rows);
+        if self.climate.in_step {
+            let zero = Life::new("ZERO".parse().unwrap(), Epoch::new(1));
+            ledger.bases = [zero.clone(), zero.clone()];
+            ledger.knowledge.add(Dot::base(zero));
+        }
+        let relay = self.climate.relays(index, &mut self.dice);
+        self.servers.push(Server::new(index, relay, skew, ledger));
     }
 
     fn base_image(&mut self, key: usize) -> Option<Image> {
@@ -179,7 +213,7 @@ impl World {
     }
 
     /// An image that somebody writes; nothing where there were too many.
-    fn image(&mut self, key: usize, live: bool) -> Option<Image> {
+    pub(super) fn image(&mut self, key: usize, live: bool) -> Option<Image> {
         let next = u16::try_from(self.record.writes.len()).ok()?;
         let value = if self.climate.equal_images { next % 2 } else { next };
         let value = live.then_some(value);
@@ -384,7 +418,7 @@ impl World {
         });
     }
 
-    fn begin_life(&mut self, server: usize) {
+    pub(super) fn begin_life(&mut self, server: usize) {
         if self.servers[server].is_rewound {
             self.servers[server].begin_life(self.climate.marks_carried, self.rules);
         }
@@ -421,27 +455,23 @@ impl World {
         self.copies.push((server, self.servers[server].ledger.clone()));
     }
 
-    pub(super) fn restore(&mut self, copy: usize) {
+    /// Puts a copy back; gives the server whose it is.
+    pub(super) fn restore(&mut self, copy: usize) -> usize {
         let (server, ledger) = &self.copies[copy];
+        let server = *server;
         self.record.tally.restored += 1;
-        for key in 0..KEYS {
-            self.record.tell(key, || {
-                let before = &self.servers[*server].ledger;
-                let known = [&before.knowledge, &ledger.knowledge].map(told_knowledge);
-                let rows = [&before.rows[key], &ledger.rows[key]].map(Row::told);
-                format!("S{server} is restored: {rows:?}, {known:?}")
-            });
-        }
-        self.servers[*server].restore(ledger);
+        self.record.tell_all(|key| {
+            let before = &self.servers[server].ledger;
+            let known = [&before.knowledge, &ledger.knowledge].map(told_knowledge);
+            let rows = [&before.rows[key], &ledger.rows[key]].map(Row::told);
+            format!("S{server} is restored: {rows:?}, {known:?}")
+        });
+        self.servers[server].restore(ledger);
         if !self.climate.marks_carried && self.dice.permille(300) {
             // The clock of a machine that was rebuilt may be anything.
-            self.servers[*server].skew = *self.dice.pick(&[0, -30, -400, 50]);
+            self.servers[server].skew = *self.dice.pick(&[0, -30, -400, 50]);
         }
-    }
-
-    /// Whether a table of a server has rows: used by nobody but the judge.
-    pub(super) fn tables() -> impl Iterator<Item = usize> {
-        (0..TABLES).filter(|table| (0..KEYS).any(|key| table_of(key) == *table))
+        server
     }
 
     pub(super) fn chance(&mut self, permille: usize) -> bool {
