@@ -19,8 +19,7 @@ use branchline_core::day::DayTable;
 use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
 use branchline_core::schedule::ScheduleEntry;
-use branchline_core::schema::{ColumnName, TableName};
-use branchline_core::scope::Filter;
+use branchline_core::schema::TableName;
 use jiff::tz::TimeZone;
 
 pub use fault::{Place, SettingsFault};
@@ -57,8 +56,6 @@ pub struct Settings {
     pub time_zone: TimeZone,
     /// What is done by itself, and when.
     pub schedule: Vec<ScheduleEntry>,
-    /// Which rows leave this database, and for whom; all, where it is empty.
-    pub filters: Vec<Filter>,
     /// The tables that the close of a business day counts.
     pub day: Vec<DayTable>,
 }
@@ -72,8 +69,6 @@ pub struct DatabaseSettings {
     pub tables: Vec<TableName>,
     /// Tables that stay at home.
     pub except: Vec<TableName>,
-    /// Columns that stay at home.
-    pub except_columns: Vec<(TableName, ColumnName)>,
 }
 
 /// A database URL: hidden in every output, because it may hold a password.

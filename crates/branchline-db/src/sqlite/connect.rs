@@ -3,7 +3,6 @@
 //! Pragmas are set before any transaction begins: inside one, `foreign_keys` does nothing and says nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use branchline_core::ports::DatabaseError;
@@ -36,15 +35,9 @@ const WRITE_PRAGMAS: &str = "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    /// A connection that only reads, kept for questions that come often: opening one reads the whole schema.
-    kept: Mutex<Option<(FileIdentity, Connection)>>,
     /// Its catalogue, as it was last read.
     pub(super) catalogue: Cache,
 }
-
-/// Which file a path names: another one after a copy was put in its place. Where files have no number, an open one
-/// cannot be replaced.
-type FileIdentity = Option<(u64, u64)>;
 
 impl Place {
     /// Reads `sqlite:PATH`.
@@ -67,36 +60,16 @@ impl Place {
         }
         // SQLite would read a name such as file:x?mode=memory as a URI of its own.
         let path = if path.starts_with("file:") { Path::new(".").join(path) } else { PathBuf::from(path) };
-        Ok(Self { path, kept: Mutex::new(None), catalogue: Cache::default() })
+        Ok(Self { path, catalogue: Cache::default() })
     }
 
-    /// Asks something of the kept connection; one that failed, or whose file is another one by now, is not used again.
+    /// Asks something on a connection of its own. None is kept between two questions: a file that is put back from a copy
+    /// while a connection is open would be read together with what was written to the old one.
     pub(super) fn ask<T>(
         &self,
         question: impl FnOnce(&Connection) -> Result<T, DatabaseError>,
     ) -> Result<T, DatabaseError> {
-        let identity = self.identity()?;
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let connection = match kept {
-            Some((of, connection)) if of == identity => connection,
-            _ => open_for_reading(self)?,
-        };
-        let answer = question(&connection)?;
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some((identity, connection));
-        Ok(answer)
-    }
-
-    #[cfg(unix)]
-    fn identity(&self) -> Result<FileIdentity, DatabaseError> {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = std::fs::metadata(&self.path).map_err(|error| self.unreachable(error.to_string()))?;
-        Ok(Some((metadata.dev(), metadata.ino())))
-    }
-
-    #[cfg(not(unix))]
-    fn identity(&self) -> Result<FileIdentity, DatabaseError> {
-        let metadata = std::fs::metadata(&self.path);
-        metadata.map(|_| None).map_err(|error| self.unreachable(error.to_string()))
+        question(&open_for_reading(self)?)
     }
 
     fn unreachable(&self, message: impl Into<String>) -> DatabaseError {

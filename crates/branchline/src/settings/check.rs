@@ -17,8 +17,8 @@ use super::raw::{Content, RawSettings};
 use super::sources::Sources;
 use super::{DatabaseSettings, DatabaseUrl, Profile, Settings};
 
+mod day;
 mod schedule;
-mod scope;
 
 /// The version of the file's form that this program reads.
 const CONFIG_VERSION: i64 = 1;
@@ -56,8 +56,6 @@ pub(super) fn check(
     let compression = check.one_of("backup.compression", &codecs);
     let ledger_bytes_max = check.budget();
     let log = check.log_level();
-    let except_columns = check.except_columns();
-    let filters = check.filters();
     let day = check.day();
     let time_zone = check.time_zone();
     let schedule = check.schedule();
@@ -66,8 +64,7 @@ pub(super) fn check(
         server: id?,
         name,
         profile: profile.unwrap_or_default(),
-        database: DatabaseSettings { url: url?, tables, except, except_columns },
-        filters,
+        database: DatabaseSettings { url: url?, tables, except },
         day,
         listen,
         advertise,

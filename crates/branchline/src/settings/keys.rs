@@ -41,14 +41,12 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "database.url_file", form: Form::Text, unset: "(none)" },
     Key { path: "database.tables", form: Form::List, unset: "(all that can sync)" },
     Key { path: "database.except", form: Form::List, unset: "(none)" },
-    Key { path: "database.except_columns", form: Form::List, unset: "(none)" },
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },
     Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
     Key { path: "schedule", form: Form::Entries, unset: "(none)" },
-    Key { path: "filter", form: Form::Entries, unset: "(none)" },
     Key { path: "day", form: Form::Entries, unset: "(none)" },
 ];
 
@@ -58,10 +56,6 @@ pub(super) const ENTRY_KEYS: &[Key] = &[
     Key { path: "schedule.kind", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.at", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.peers", form: Form::List, unset: "(all)" },
-    Key { path: "filter.table", form: Form::Text, unset: "(none)" },
-    Key { path: "filter.where", form: Form::Text, unset: "(none)" },
-    Key { path: "filter.peers", form: Form::List, unset: "(all)" },
-    Key { path: "filter.follow", form: Form::Text, unset: "no" },
     Key { path: "day.table", form: Form::Text, unset: "(none)" },
     Key { path: "day.date", form: Form::Text, unset: "(none)" },
     Key { path: "day.money", form: Form::List, unset: "(none)" },
@@ -162,18 +156,7 @@ mod tests {
         assert_eq!(names_in("log"), ["level"]);
         assert_eq!(
             names_in(""),
-            [
-                "config_version",
-                "server",
-                "database",
-                "listen",
-                "backup",
-                "capture",
-                "log",
-                "schedule",
-                "filter",
-                "day"
-            ]
+            ["config_version", "server", "database", "listen", "backup", "capture", "log", "schedule", "day"]
         );
         assert_eq!(names_in("schedule"), ["name", "kind", "at", "peers"]);
     }

@@ -274,18 +274,14 @@ fn a_schedule_in_single_brackets_is_told_to_be_doubled() {
 }
 
 #[test]
-fn filters_and_days_are_read_and_their_faults_named() {
-    let good = "[[filter]]\ntable = \"orders\"\nwhere = \"store = 'S1'\"\npeers = [\"CENTRAL-HQ\"]\nfollow = \"yes\"\n\
+fn days_are_read_and_their_faults_named() {
+    let good = "\
                 [[day]]\ntable = \"orders\"\ndate = \"business_date\"\nmoney = [\"total\"]\nonly = [\"store=S1\"]\n";
     let folder = Folder::with(&format!("{GOOD}{good}"));
     let (settings, _) = folder.load(&[], &[]).unwrap();
-    assert_eq!(settings.filters.len(), 1);
-    assert_eq!(settings.filters[0].condition, "store = 'S1'");
-    assert!(settings.filters[0].follow);
     assert_eq!(settings.day[0].only[0].1, "S1");
-    let bad = "[[filter]]\ntable = \"orders\"\nwhere = \"true; DROP TABLE orders\"\n[[filter]]\nwhere = \"true\"\n\
-               [[day]]\ntable = \"orders\"\ndate = \"d\"\nonly = [\"store\"]\n";
+    let bad = "[[day]]\ntable = \"orders\"\ndate = \"d\"\nonly = [\"store\"]\n[[day]]\ndate = \"d\"\n";
     let folder = Folder::with(&format!("{GOOD}{bad}"));
     let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
-    assert_eq!(named, ["filter.where", "filter.table", "day.only"]);
+    assert_eq!(named, ["day.only", "day.table"]);
 }
