@@ -1,7 +1,7 @@
 //! PostgreSQL 13 and later, over `tokio-postgres`.
 //!
 //! Every call has a session of its own: a connection with pinned settings, so that a database's or
-//! role's defaults change nothing. A few are kept for the next calls ([`sessions`]). A snapshot is one repeatable-read transaction that reads by COPY; an apply is
+//! role's defaults change nothing. A few are kept for the next calls (`sessions`). A snapshot is one repeatable-read transaction that reads by COPY; an apply is
 //! one read-committed transaction that stages by COPY and merges in sets. No right of a superuser is needed; a
 //! right that is missing is named with its GRANT. The ledger is the schema `branchline` beside the shop's own.
 
