@@ -225,6 +225,7 @@ codes! {
     427 CAPTURE_BROKEN Never Here 500 "Changes of a table may have been missed." "branchline compare PEER finds them; branchline attach mends the triggers";
     428 PEER_PAST_BUDGET Later Here 409 "A peer is so far behind that deletions are kept for it no longer." "branchline sync PEER brings it back with a full backup";
     429 ROWS_DIFFER Never Here 409 "The two databases differ in what they share." "branchline compare PEER names the rows; branchline sync sends what is missing there";
+    430 FILTER_INVALID Never Here 422 "The condition of a filter cannot be asked of its table." "correct `where` of the [[filter]] in the settings: it is SQL over the columns of its table";
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub use row_hasher::RowHasher;
 use crate::digest::Digest;
 use crate::ports::HashSpec;
 use crate::schema::{Table, TableName};
+use crate::scope::PeerScope;
 use crate::value::common_type;
 
 /// Buckets of a table at the least.
@@ -123,7 +124,13 @@ pub fn shared_spec(here: &Table, there: &Table) -> Result<HashSpec, NotShared> {
         return Err(NotShared::Key(here.name.clone()));
     }
     let rows = here.rows_estimated.max(there.rows_estimated);
-    Ok(HashSpec { table: here.name.clone(), columns, key, buckets: buckets_for(rows) })
+    Ok(HashSpec {
+        table: here.name.clone(),
+        columns,
+        key,
+        buckets: buckets_for(rows),
+        scope: PeerScope::default(),
+    })
 }
 
 fn buckets_for(rows: u64) -> u32 {

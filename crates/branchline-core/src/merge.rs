@@ -2,7 +2,7 @@
 //!
 //! | the row here | incoming version | verdict |
 //! |---|---|---|
-//! | not here at all | known | [`Verdict::Old`]: it was deleted here |
+//! | not here at all | known | [`Verdict::Old`]: it was deleted here; [`Verdict::Take`] in a [part](LocalRow::in_part) |
 //! | not here at all | new | [`Verdict::Take`]; from a sender that is behind [`Verdict::TakeAsOurs`] |
 //! | the same version | the same version | [`Verdict::Same`] |
 //! | other | known | [`Verdict::Old`] |
@@ -35,6 +35,9 @@ pub struct LocalRow {
     pub pending: Option<Pending>,
     /// Whether what comes in equals what is here in all columns that come in, or both are deleted.
     pub same: bool,
+    /// Whether its table is shared in part: a filter keeps rows of it back, here or where they came from. Such a row may be
+    /// known and not here, because it was out of scope when its change was told.
+    pub in_part: bool,
 }
 
 /// A change in the change log.
@@ -161,12 +164,14 @@ pub fn decide_beside_held(incoming: &Version, held: &Version, same: bool, partie
         // The pack of the life before that carried this change carried what is held: the same, or what came after it.
         return Verdict::Same;
     }
-    let held = LocalRow { present: true, version: Some(held.clone()), pending: None, same };
+    let held = LocalRow { present: true, version: Some(held.clone()), same, ..LocalRow::default() };
     decide(incoming, &held, &parties.own, parties)
 }
 
 fn weigh(incoming: &Version, known: bool, local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
     let (mine, known_to_sender) = match standing(local, base) {
+        // A sender that knows all deletions that are forgotten here, and has the row, has it because it lives.
+        Standing::NeverSeen if known && local.in_part && !parties.sender_behind => return Verdict::Take,
         Standing::NeverSeen if known => return Verdict::Old,
         Standing::NeverSeen if parties.sender_behind => return Verdict::TakeAsOurs,
         Standing::NeverSeen => return Verdict::Take,
@@ -202,6 +207,20 @@ fn weigh(incoming: &Version, known: bool, local: &LocalRow, base: &Life, parties
             (false, true) => Verdict::Same,
             (false, false) => Verdict::Keep,
         },
+    }
+}
+
+/// Decides what becomes of the row here when it left what the two servers share
+/// ([`Deletion::OutOfScope`](crate::backup::Deletion::OutOfScope)): it is taken out ([`Verdict::Take`]) where the
+/// sender has all that was made of it, and stays ([`Verdict::Old`]) where it has not, for then it travels to the sender.
+#[must_use]
+pub fn decide_leaving(local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
+    match standing(local, base) {
+        Standing::Stamped(mine) if local.present && parties.theirs.knows(&mine) => Verdict::Take,
+        Standing::Pending(Pending { was: Some(was), .. }) if local.present && parties.theirs.has(&was) => {
+            Verdict::Take
+        }
+        _ => Verdict::Old,
     }
 }
 

@@ -122,6 +122,13 @@ impl PackPlan {
         self
     }
 
+    /// Whether the peer gets rows of that life at all. Where filters keep rows back, one may come into scope that did not
+    /// change itself.
+    #[must_use]
+    pub fn gets(&self, life: &Life) -> bool {
+        self.covers.generation(life).is_some()
+    }
+
     /// Whether a row of that version goes into the backup. A change that the peer knows by the dot of a life before goes all
     /// the same: the peer may hold it, and then has to learn of the other dot.
     #[must_use]

@@ -131,7 +131,13 @@ mod tests {
     fn described(own: &LogicalType, shared: &LogicalType, value: Value<'_>) -> (Hashed, String) {
         let name = ColumnName::new("id").unwrap();
         let columns = vec![(name.clone(), shared.clone())];
-        let spec = HashSpec { table: TableName::new("t").unwrap(), columns, key: vec![name], buckets: 16 };
+        let spec = HashSpec {
+            table: TableName::new("t").unwrap(),
+            columns,
+            key: vec![name],
+            buckets: 16,
+            scope: crate::scope::PeerScope::default(),
+        };
         let mut hasher = RowHasher::new(&spec, &table(own)).unwrap();
         let hashed = hasher.row(std::slice::from_ref(&value));
         (hashed, hasher.describe(&[value], hashed.digest).key)

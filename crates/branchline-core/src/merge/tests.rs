@@ -23,12 +23,12 @@ fn parties(ours: &[(&str, u64)], theirs: &[(&str, u64)]) -> Parties {
 }
 
 fn row(version: Option<Version>, same: bool) -> LocalRow {
-    LocalRow { present: true, version, pending: None, same }
+    LocalRow { present: true, version, same, ..LocalRow::default() }
 }
 
 fn pending(time: u64, was: Option<Dot>) -> LocalRow {
     let pending = Some(Pending { time: ChangeTime::from_micros(time), was });
-    LocalRow { present: true, version: None, pending, same: false }
+    LocalRow { present: true, pending, ..LocalRow::default() }
 }
 
 #[test]
@@ -49,6 +49,32 @@ fn what_is_not_here_counts_as_ours_where_the_sender_lacks_a_deletion_that_was_pu
     };
     assert_eq!(decide(&[("A", 3), ("C", 3)]), Verdict::TakeAsOurs);
     assert_eq!(decide(&[("A", 3), ("C", 4)]), Verdict::Take);
+}
+
+#[test]
+fn what_is_known_and_not_here_goes_in_where_a_filter_kept_it_back() {
+    let kept_back = LocalRow { in_part: true, ..LocalRow::default() };
+    let decide = |parties: &Parties| decide(&version("A", 3, 50), &kept_back, &life("B"), parties);
+    assert_eq!(decide(&parties(&[("A", 3)], &[("A", 3)])), Verdict::Take);
+    let purged = knowledge(&[("C", 4)]);
+    let ours = knowledge(&[("A", 3), ("C", 4)]);
+    // An old file: what it holds may have been deleted since, and the deletion be forgotten here.
+    let old = Parties::new(life("B"), ours, knowledge(&[("A", 3)]), &purged, &Knowledge::new());
+    assert_eq!(decide(&old), Verdict::Old);
+}
+
+#[test]
+fn a_row_leaves_where_the_sender_has_all_that_was_made_of_it() {
+    let known = parties(&[("A", 3)], &[("A", 5), ("B", 7)]);
+    let leaves = |local: &LocalRow, parties: &Parties| decide_leaving(local, &life("A"), parties);
+    for version in [None, Some(version("A", 5, 50)), Some(version("B", 7, 50))] {
+        assert_eq!(leaves(&row(version, false), &known), Verdict::Take);
+    }
+    assert_eq!(leaves(&row(Some(version("B", 8, 50)), false), &known), Verdict::Old);
+    assert_eq!(leaves(&pending(60, None), &known), Verdict::Old);
+    assert_eq!(leaves(&LocalRow::default(), &known), Verdict::Old);
+    let gone = LocalRow { present: false, ..row(Some(version("A", 5, 50)), false) };
+    assert_eq!(leaves(&gone, &known), Verdict::Old);
 }
 
 #[test]

@@ -145,7 +145,8 @@ pub trait Changes: Send {
     /// The next rows of the table that was opened; nothing once all were given.
     fn next(&mut self) -> BoxFuture<'_, Result<Option<RowBatch>, DatabaseError>>;
 
-    /// Ends the snapshot in order; one that is dropped ends all the same.
+    /// Ends the snapshot in order; one that is dropped ends all the same, but then what was read for a peer that filters
+    /// keep rows from must not be sent: which rows were read for it is on record only after this.
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DatabaseError>>;
 }
 
@@ -179,13 +180,9 @@ pub enum Amendment {
         /// The clock goes on from here.
         clock: ChangeTime,
     },
-    /// A backup for a peer that filters keep rows from was applied there: what it brought and took out is settled.
+    /// The backup that was sealed last for a peer that filters keep rows from was applied there: it has the rows that this
+    /// brought, and no more those that it took out. Until then either may be there or not.
     ConfirmScope {
-        /// The peer.
-        peer: ServerId,
-    },
-    /// A sealed backup for such a peer was dropped before it was applied: what it would have settled is open again.
-    ForgetScope {
         /// The peer.
         peer: ServerId,
     },

@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use crate::knowledge::Knowledge;
 use crate::schema::{ColumnName, LogicalType, Schema, ScopeError, TableName};
+use crate::scope::PeerScope;
 use crate::version::ChangeTime;
 
 /// One application database.
@@ -91,6 +92,8 @@ pub struct HashSpec {
     pub key: Vec<ColumnName>,
     /// How many buckets: a power of two.
     pub buckets: u32,
+    /// Which rows are hashed, where filters keep some from the other side; each side has its own.
+    pub scope: PeerScope,
 }
 
 /// Which backup is to be applied, and how.
@@ -318,6 +321,9 @@ pub enum DatabaseError {
     /// Another server's capture is installed.
     #[error("changes of this database are captured for {server}")]
     Attached { server: ServerId },
+    /// The condition of a filter cannot be asked of its table.
+    #[error("the filter of table {table} cannot be used: {message}")]
+    FilterInvalid { table: TableName, message: String },
     /// A lock was not to be had in time, three times.
     #[error("the database was busy: {message}")]
     Busy { message: String },
@@ -356,6 +362,7 @@ impl Explain for DatabaseError {
             Self::Forked { .. } => Code::LEDGER_FORKED,
             Self::NotAttached => Code::NOT_ATTACHED,
             Self::Attached { .. } => Code::ATTACHED_BY_ANOTHER,
+            Self::FilterInvalid { .. } => Code::FILTER_INVALID,
             Self::Busy { .. } => Code::DATABASE_BUSY,
             Self::Interrupted => Code::INTERRUPTED,
             Self::Failed { .. } => Code::DATABASE_FAILED,

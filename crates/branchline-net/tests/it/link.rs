@@ -7,6 +7,7 @@ use branchline_core::compare::{CompareAnswer, CompareRequest};
 use branchline_core::limits::UPLOAD_PART_BYTES;
 use branchline_core::ports::{HashSpec, LinkError, Offer, OfferAnswer, PeerLink};
 use branchline_core::schema::{Column, ColumnName, LogicalType, Schema, Table, TableName};
+use branchline_core::scope::PeerScope;
 use branchline_net::deadlines::ClientBounds;
 use branchline_net::v1::client::{HttpLink, LinkContext};
 use branchline_testkit::link::{self as suite, Trial};
@@ -128,7 +129,8 @@ async fn the_largest_comparison_fits() {
     let name = |text: &str| ColumnName::new(text).unwrap();
     let columns = vec![(name("id"), LogicalType::Int64)];
     let table = TableName::new("orders").unwrap();
-    let spec = HashSpec { table, columns, key: vec![name("id")], buckets: 65_536 };
+    let spec =
+        HashSpec { table, columns, key: vec![name("id")], buckets: 65_536, scope: PeerScope::default() };
     let CompareAnswer::Hashes(hashes) = link.compare(&CompareRequest::Hashes(spec.clone())).await.unwrap()
     else {
         panic!("hashes were asked for");

@@ -101,6 +101,7 @@ impl Row {
             version: self.version.clone(),
             pending,
             same: incoming.is_some_and(|incoming| incoming.value == value),
+            in_part: false,
         }
     }
 }

@@ -126,6 +126,6 @@ fn decide_class(row: &Row, standing: &Standing) -> Result<Absence, DatabaseError
     };
     let pending = row.get::<_, bool>(8).then(|| dot(row, 9, lives)).transpose()?;
     let pending = pending.map(|was| Pending { time: ChangeTime::from_micros(1), was });
-    let local = LocalRow { present: row.get(2), version, pending, same: false };
+    let local = LocalRow { present: row.get(2), version, pending, ..LocalRow::default() };
     Ok(decide_absent(&local, lives.life(row.get(1))?, &standing.parties))
 }

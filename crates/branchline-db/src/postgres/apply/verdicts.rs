@@ -134,7 +134,7 @@ impl ClassRow {
         };
         let pending = row.get::<_, bool>(12).then(|| dot(row, 13, lives)).transpose()?;
         let pending = pending.map(|was| Pending { time, was });
-        Ok(LocalRow { present: row.get(6), version, pending, same: row.get(7) })
+        Ok(LocalRow { present: row.get(6), version, pending, same: row.get(7), in_part: false })
     }
 
     /// The life whose base the table here holds.

@@ -37,7 +37,7 @@ pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u6
             begin_life(session, &own, *epoch, (*packed, *carried_until), *clock).await?
         }
         // No row is filtered yet, so that there is no record of what a peer was sent.
-        Amendment::ConfirmScope { .. } | Amendment::ForgetScope { .. } => 0,
+        Amendment::ConfirmScope { .. } => 0,
         Amendment::SetCompareDue { tables, due } => captured::set_due(session, tables, *due).await?,
     };
     session.run("COMMIT").await?;

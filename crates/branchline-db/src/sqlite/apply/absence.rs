@@ -80,7 +80,7 @@ impl Absent<'_> {
             present: row.get(0).map_err(failed)?,
             version: self.versioned.lives.version(row, 1)?,
             pending: pending(self.versioned, row, 6)?,
-            same: false,
+            ..LocalRow::default()
         })
     }
 

@@ -161,6 +161,7 @@ impl Facts<'_> {
             version: self.versioned.lives.version(row, 8)?,
             pending: pending(self.versioned, row, 13)?,
             same: if self.is_removal { !present } else { present && equal.unwrap_or_default() },
+            in_part: false,
         })
     }
 

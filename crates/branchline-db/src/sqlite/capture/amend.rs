@@ -23,7 +23,7 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
                 begin_life(connection, &standing, *epoch, (*packed, *carried_until), *clock)
             }
             // Nobody is kept from rows yet.
-            Amendment::ConfirmScope { .. } | Amendment::ForgetScope { .. } => Ok(0),
+            Amendment::ConfirmScope { .. } => Ok(0),
             Amendment::SetCompareDue { tables, due } => captured::set_compare_due(connection, tables, *due),
         }
     })

@@ -15,6 +15,7 @@ use branchline_core::digest::Digest;
 use branchline_core::limits::TABLE_COLUMNS_MAX;
 use branchline_core::ports::HashSpec;
 use branchline_core::schema::{ColumnName, TableName};
+use branchline_core::scope::PeerScope;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +81,13 @@ pub(in crate::v1) fn read_compare_request(body: &[u8]) -> Result<CompareRequest,
     if key.is_empty() || !key.iter().all(|name| columns.iter().any(|(column, _)| column == name)) {
         return Err(BodyError::member("key"));
     }
-    let spec = HashSpec { table: TableName::new(body.table)?, columns, key, buckets: body.bucket_count };
+    let spec = HashSpec {
+        table: TableName::new(body.table)?,
+        columns,
+        key,
+        buckets: body.bucket_count,
+        scope: PeerScope::default(),
+    };
     match body.in_buckets {
         None => Ok(CompareRequest::Hashes(spec)),
         Some(buckets) if buckets.iter().all(|bucket| *bucket < spec.buckets) => {
@@ -167,6 +174,7 @@ mod tests {
             ],
             key: vec![name("id")],
             buckets,
+            scope: PeerScope::default(),
         }
     }
 

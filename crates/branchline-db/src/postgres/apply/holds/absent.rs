@@ -44,8 +44,7 @@ pub(crate) async fn turn_into_deletions(
         for row in session.rows_kept(LACKED, &[&table, &slot]).await? {
             let version =
                 version_of(&row, 0, &standing.lives)?.ok_or_else(|| broken("a row without a version"))?;
-            let local =
-                LocalRow { present: true, version: Some(version.clone()), pending: None, same: false };
+            let local = LocalRow { present: true, version: Some(version.clone()), ..LocalRow::default() };
             if decide_absent(&local, &subject.watched.base, &standing.parties) != Absence::Remove {
                 continue;
             }
