@@ -25,8 +25,9 @@ const FINGERPRINT: &str = "
       (SELECT sum(hashtextextended(written, oid::int8)) FROM relations),
       (SELECT sum(hashtextextended(a.xmin::text, a.attrelid::int8 * 2000 + a.attnum))
          FROM pg_attribute AS a JOIN relations AS r ON r.oid = a.attrelid),
-      (SELECT sum(hashtextextended(xmin::text, indexrelid::int8)) FROM pg_index),
-      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_constraint),
+      (SELECT sum(hashtextextended(xmin::text, indexrelid::int8)) FROM pg_index WHERE indrelid IN (SELECT oid FROM relations)),
+      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_constraint
+        WHERE conrelid = 0 OR conrelid IN (SELECT oid FROM relations)),
       (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_trigger),
       (SELECT sum(hashtextextended(xmin::text, inhrelid::int8)) FROM pg_inherits),
       (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_type WHERE typtype IN ('b', 'd', 'e', 'r') AND typelem = 0),
