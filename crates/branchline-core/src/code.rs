@@ -222,9 +222,9 @@ codes! {
     424 CHAIN_GAP Later Peer 409 "A backup before this one is missing here." "the source sends what is missing with its next sync, or import the file that it names";
     425 DATABASE_REWOUND Never Here 409 "The database is older than what this server remembers: it was restored from a copy." "branchline attach --new-life, once you are sure that this copy is the one to go on with";
     426 ROWS_HELD Never Peer 409 "Some rows could not go in and are held; the rest is applied." "branchline held list says why; what is missing lets them in by itself when it comes";
-    427 CAPTURE_BROKEN Never Here 500 "Changes of a table may have been missed." "branchline compare PEER finds them; branchline attach mends the triggers";
+    427 CAPTURE_BROKEN Never Here 500 "Changes of a table may have been missed." "branchline attach mends the triggers; branchline compare PEER finds the rows; with --repair they are sent";
     428 PEER_PAST_BUDGET Later Here 409 "A peer is so far behind that deletions are kept for it no longer." "branchline sync PEER brings it back with a full backup";
-    429 ROWS_DIFFER Never Here 409 "The two databases differ in what they share." "branchline compare PEER names the rows; branchline sync sends what is missing there";
+    429 ROWS_DIFFER Never Here 409 "The two databases differ in what they share." "branchline compare PEER names the rows; branchline sync sends what was not sent yet; branchline compare PEER --repair, where the rows are right, has them sent";
     430 FILTER_INVALID Never Here 422 "The condition of a filter cannot be asked of its table." "correct `where` of the [[filter]] in the settings: it is SQL over the columns of its table";
 }
 

@@ -12,7 +12,7 @@
 mod difference;
 mod row_hasher;
 
-pub use difference::{Difference, TableDifference, differing_buckets, groups_of};
+pub use difference::{Difference, TableDifference, differing_buckets, groups_of, ours_that_differ};
 pub use row_hasher::RowHasher;
 
 use crate::digest::Digest;

@@ -259,7 +259,7 @@ async fn sync(
 }
 
 async fn compare(server: &RunningServer, peer: &str) -> Result<CompareAnswer, Problem> {
-    match server.ask(Command::Compare { peer: peer.to_owned(), tables: Vec::new() }).await? {
+    match server.ask(Command::Compare { peer: peer.to_owned(), tables: Vec::new(), repair: false }).await? {
         Answer::Compare(answer) => Ok(answer),
         _ => Err(other_answer()),
     }

@@ -215,8 +215,8 @@ impl Node {
                 self.import(&path, dry_run, mirror, &progress).await.map(Answer::Import)
             }
             Command::ScheduleList => self.list_schedule().await.map(Answer::Schedule),
-            Command::Compare { peer, tables } => {
-                self.compare(&peer, &tables, &progress).await.map(Answer::Compare)
+            Command::Compare { peer, tables, repair } => {
+                self.compare(&peer, &tables, repair, &progress).await.map(Answer::Compare)
             }
         }
     }

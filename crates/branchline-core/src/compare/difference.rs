@@ -1,6 +1,7 @@
 //! What differs between two sides: buckets first, then rows.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::{BucketHash, RowDigest, TableHashes};
 use crate::limits::COMPARE_ROWS_NAMED;
@@ -75,6 +76,13 @@ impl TableDifference {
     }
 }
 
+/// The keys of the rows here that the other side lacks or has with other values; each side is sorted by key.
+#[must_use]
+pub fn ours_that_differ(here: &[RowDigest], there: &[RowDigest]) -> BTreeSet<String> {
+    let is_there = |row: &&RowDigest| there.binary_search(row).is_ok();
+    here.iter().filter(|row| !is_there(row)).map(|row| row.key.clone()).collect()
+}
+
 /// The numbers of the buckets that differ, each with the larger of its two counts.
 #[must_use]
 pub fn differing_buckets(here: &TableHashes, there: &TableHashes) -> Vec<(u32, u64)> {
@@ -140,6 +148,15 @@ mod tests {
         let expected =
             [(Difference::MissingThere, "1"), (Difference::Different, "2"), (Difference::MissingHere, "3")];
         assert_eq!(named, expected);
+    }
+
+    #[test]
+    fn ours_that_differ_are_those_that_the_other_side_lacks_or_has_otherwise() {
+        let ours = ours_that_differ(
+            &[row("1", "a"), row("2", "b"), row("4", "d")],
+            &[row("2", "x"), row("3", "c"), row("4", "d")],
+        );
+        assert_eq!(ours, BTreeSet::from(["1".to_owned(), "2".to_owned()]));
     }
 
     #[test]

@@ -6,11 +6,11 @@
 //! and a child never travels without its parent. Versions, knowledge, tombstones, held rows and conflicts are in the
 //! ledger: they commit together with the shop's rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{BoxFuture, DatabaseError};
+use super::{BoxFuture, DatabaseError, HashSpec};
 use crate::backup::RowBatch;
 use crate::id::{BackupId, Epoch, ServerId};
 use crate::knowledge::Knowledge;
@@ -185,6 +185,14 @@ pub enum Amendment {
     ConfirmScope {
         /// The peer.
         peer: ServerId,
+    },
+    /// Counts rows as changed here and now, as they are: a compare found that a peer lacks them, though nothing is left
+    /// to be sent. Every peer gets them, and of two sides of a conflict they are the later one. Gives how many there were.
+    CountAsChanged {
+        /// The table, and under which types it was compared.
+        spec: HashSpec,
+        /// The rows' keys, as [`RowDigest`](crate::compare::RowDigest) has them.
+        keys: BTreeSet<String>,
     },
     /// Marks tables for a compare, or takes the mark away.
     SetCompareDue {

@@ -1,10 +1,15 @@
 //! Proof of equality: rows are read by COPY and hashed here, so that every engine hashes the same.
 
+use std::collections::BTreeSet;
+
 use branchline_core::compare::{BucketHash, RowDigest, RowHasher, TableHashes};
+use branchline_core::digest::Digest;
 use branchline_core::ports::{DatabaseError, HashSpec};
+use branchline_core::schema::LogicalType;
 use branchline_core::value::Value;
 use futures_util::StreamExt;
 
+use super::capture::key::Key;
 use super::copy::{RowFields, recycle};
 use super::error::table_not_syncable;
 use super::ident::list;
@@ -52,22 +57,61 @@ pub(crate) async fn row_digests(
     Ok(digests)
 }
 
+/// The keys of some rows as the change log has them; `called` is how a compare calls them.
+pub(crate) async fn logged_keys(
+    session: &Session,
+    catalogue: &Catalogue,
+    spec: &HashSpec,
+    called: &BTreeSet<String>,
+) -> Result<Vec<String>, DatabaseError> {
+    let (table, relation) = catalogue.syncable(&spec.table)?;
+    let key = Key::of(table, relation).map_err(|reason| table_not_syncable(&spec.table, reason))?;
+    let mut found = Vec::new();
+    read_rows(session, catalogue, spec, Some(&key), |hasher, values| {
+        let Some((Value::Text(logged), values)) = values.split_last() else { return };
+        if called.contains(&hasher.describe(values, Digest::of(&[])).key) {
+            found.push(logged.clone().into_owned());
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
 async fn each_row(
     session: &Session,
     catalogue: &Catalogue,
     spec: &HashSpec,
+    take: impl FnMut(&mut RowHasher, &[Value<'_>]),
+) -> Result<(), DatabaseError> {
+    read_rows(session, catalogue, spec, None, take).await
+}
+
+/// Reads the columns of a spec, in the hasher's order, and behind them the text of a key.
+async fn read_rows(
+    session: &Session,
+    catalogue: &Catalogue,
+    spec: &HashSpec,
+    key: Option<&Key>,
     mut take: impl FnMut(&mut RowHasher, &[Value<'_>]),
 ) -> Result<(), DatabaseError> {
     let (table, relation) = catalogue.syncable(&spec.table)?;
     let mut hasher = RowHasher::new(spec, table)
         .ok_or_else(|| table_not_syncable(&spec.table, "it lacks a column that is to be compared"))?;
     let places: Vec<usize> = hasher.columns().filter_map(|name| table.position(name)).collect();
-    let forms = places.iter().map(|&place| Form::of(&table.columns[place].logical_type)).collect();
+    let mut forms: Vec<Form> =
+        places.iter().map(|&place| Form::of(&table.columns[place].logical_type)).collect();
     let columns = list(places.iter().map(|&place| &relation.columns[place].ident));
     let generated = places.iter().any(|&place| table.columns[place].generated);
+    let statement = match key {
+        None => copy_statement(relation, &columns, generated),
+        Some(key) => {
+            forms.push(Form::of(&LogicalType::Text));
+            format!("COPY (SELECT {columns}, {} FROM {} AS t) TO STDOUT", key.text("t"), relation.only())
+        }
+    };
+    let mut spare: Vec<Value<'static>> = Vec::with_capacity(forms.len());
     let mut fields = RowFields::new(forms);
-    let mut stream = Box::pin(session.copy_out(&copy_statement(relation, &columns, generated)).await?);
-    let mut spare: Vec<Value<'static>> = Vec::with_capacity(places.len());
+    let mut stream = Box::pin(session.copy_out(&statement).await?);
     while let Some(line) = stream.next().await {
         let line = line.map_err(|error| session.fault(&error))?;
         let mut values = recycle(spare);

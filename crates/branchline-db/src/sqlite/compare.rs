@@ -2,13 +2,14 @@
 //!
 //! Each is one pass over the table; nothing of it is kept but 40 bytes a bucket, or the digests that were asked for.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use branchline_core::compare::{BucketHash, RowDigest, RowHasher, TableHashes};
+use branchline_core::digest::Digest;
 use branchline_core::ports::{DatabaseError, HashSpec};
 use branchline_core::schema::{LogicalType, ScopeError, Table};
 use branchline_core::value::{Value, convert};
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::affinity::ColumnForm;
 use super::error::failed;
@@ -59,6 +60,28 @@ pub(super) fn row_digests(
     Ok(found)
 }
 
+/// The values of the keys of some rows, as they are stored, in the key's order; `called` is how a compare calls them.
+pub(super) fn stored_keys(
+    connection: &Connection,
+    catalogue: &Catalogue,
+    spec: &HashSpec,
+    called: &BTreeSet<String>,
+) -> Result<Vec<Vec<rusqlite::types::Value>>, DatabaseError> {
+    let pass = Pass::new(catalogue, spec)?;
+    let hasher = pass.hasher(spec)?;
+    let place = |name| spec.columns.iter().position(|(column, _)| column == name);
+    let places: Vec<usize> = spec.key.iter().filter_map(place).collect();
+    let mut found = Vec::new();
+    pass.each_stored(connection, |row, values| {
+        if called.contains(&hasher.describe(&pass.shared(values), Digest::of(&[])).key) {
+            let stored = places.iter().map(|&place| row.get(place));
+            found.push(stored.collect::<Result<_, _>>().map_err(failed)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// One pass over the columns that a spec names.
 struct Pass<'a> {
     table: &'a Table,
@@ -95,6 +118,18 @@ impl<'a> Pass<'a> {
         connection: &Connection,
         mut take: impl FnMut(&[Value<'_>]),
     ) -> Result<(), DatabaseError> {
+        self.each_stored(connection, |_, values| {
+            take(values);
+            Ok(())
+        })
+    }
+
+    /// Each row as it is stored, and its values.
+    fn each_stored(
+        &self,
+        connection: &Connection,
+        mut take: impl FnMut(&Row<'_>, &[Value<'_>]) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
         let mut statement = connection.prepare(&self.sql).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -108,7 +143,7 @@ impl<'a> Pass<'a> {
                 })?;
                 values.push(for_compare(stored.into_value(own, *form), own));
             }
-            take(&values);
+            take(row, &values)?;
         }
         Ok(())
     }

@@ -15,6 +15,7 @@
 //! | `echoing` | what an apply leaves behind to be sent |
 //! | `holding` | rows that cannot go in |
 //! | `meeting` | an apply that meets the shop at work on the same rows |
+//! | `mending` | changes that nobody noted |
 //! | `living` | new lives, and servers whose changes nobody captures |
 //!
 //! [`Capture`]: branchline_core::ports::Capture
@@ -30,6 +31,7 @@ pub mod holding;
 pub mod keys;
 pub mod living;
 pub mod meeting;
+pub mod mending;
 pub mod noting;
 pub mod packing;
 mod server;
@@ -143,6 +145,10 @@ macro_rules! capture_suite {
             a_change_that_is_made_while_rows_are_staged_is_seen
             a_change_that_waits_for_an_apply_is_made_on_top_of_it
             a_writer_is_never_the_victim_of_an_apply
+        );
+        $crate::capture_suite!(@module $fixture; mending;
+            what_was_not_noted_travels_once_it_counts_as_changed
+            a_row_is_found_by_a_key_of_several_columns
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

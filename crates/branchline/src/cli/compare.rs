@@ -19,17 +19,21 @@ pub(crate) struct Arguments {
     /// Only this table; may be repeated
     #[arg(long = "table", value_name = "TABLE")]
     tables: Vec<String>,
+    /// Rows here that differ or are missing there count as changed now: the next sync sends them, and they win
+    #[arg(long)]
+    repair: bool,
 }
 
 pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done, Failure> {
-    let Arguments { peer, tables } = arguments;
-    let Reply { answer, data, .. } = session.read(Command::Compare { peer, tables }).await?;
+    let Arguments { peer, tables, repair } = arguments;
+    let Reply { answer, data, .. } = session.read(Command::Compare { peer, tables, repair }).await?;
     let Answer::Compare(compared) = answer else { return Err(Failure::unexpected_answer()) };
     session.output.end_progress();
     let mut done = Done::new(data, described(&compared));
     done.exit_code = if compared.equal { 0 } else { DIFFERS };
     Ok(done.next(match compared.equal {
         true => "branchline status".to_owned(),
+        false if compared.counted_as_changed > 0 => format!("branchline sync {}", compared.peer),
         false => format!("branchline sync {} --dry-run   # what would bring it in step", compared.peer),
     }))
 }
@@ -77,6 +81,10 @@ fn described(compared: &CompareAnswer) -> String {
             text::number(compared.different)
         ),
     });
+    if compared.counted_as_changed > 0 {
+        let rows = text::count(compared.counted_as_changed, "row here counts", "rows here count");
+        said.push_str(&format!("{rows} as changed from now on: the next sync sends them, and they win.\n"));
+    }
     said
 }
 

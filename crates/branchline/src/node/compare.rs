@@ -3,10 +3,10 @@
 use branchline_core::code::Code;
 use branchline_core::compare::{
     CompareAnswer as WireAnswer, CompareRequest, Difference, NotShared, TableDifference, TableHashes,
-    differing_buckets, groups_of, shared_spec,
+    differing_buckets, groups_of, ours_that_differ, shared_spec,
 };
 use branchline_core::id::ServerId;
-use branchline_core::ports::{Amendment, HashSpec, PeerLink, Snapshot};
+use branchline_core::ports::{Amendment, Capture, DatabaseError, HashSpec, PeerLink, Snapshot};
 use branchline_core::schema::{Schema, Table, TableName};
 
 use super::Node;
@@ -24,10 +24,15 @@ impl Node {
         &self,
         name: &str,
         only: &[String],
+        repair: bool,
         progress: &ProgressSink,
     ) -> Result<CompareAnswer, Problem> {
         let watch = Stopwatch::start();
         let peer = self.memory.peer(name).await?;
+        let capture = self.database().await?.capture();
+        if repair && capture.look().await?.is_none() {
+            return Err(DatabaseError::NotAttached.into());
+        }
         let link = self.link(&peer)?;
         let hello = link.hello().await?;
         let mut snapshot = self.database().await?.snapshot().await?;
@@ -36,8 +41,9 @@ impl Node {
         let mut reporter = Reporter::begin(progress, "compare", Some(name));
         let mut tables = Vec::new();
         for spec in specs {
+            let pair = Pair { link: link.as_ref(), here: &here, there: &hello.schema };
             let (rows, table) =
-                compare_table(snapshot.as_mut(), link.as_ref(), &spec, &here, &hello.schema).await?;
+                compare_table(snapshot.as_mut(), &pair, &spec, repair.then_some(capture)).await?;
             reporter.add(rows, 0);
             tables.push(table);
         }
@@ -56,6 +62,7 @@ impl Node {
             missing_here: sum(|table| table.missing_here),
             missing_there: sum(|table| table.missing_there),
             different: sum(|table| table.different),
+            counted_as_changed: sum(|table| table.counted_as_changed),
             millis: watch.millis(),
             tables,
         })
@@ -153,13 +160,22 @@ fn shared(
     Ok((specs, not_shared))
 }
 
+/// The two sides of a comparison.
+struct Pair<'a> {
+    link: &'a dyn PeerLink,
+    here: &'a Schema,
+    there: &'a Schema,
+}
+
+/// Compares one table. With `repair`, rows here that the peer lacks or has otherwise count as changed from now on.
 async fn compare_table(
     snapshot: &mut dyn Snapshot,
-    link: &dyn PeerLink,
+    pair: &Pair<'_>,
     spec: &HashSpec,
-    here: &Schema,
-    there: &Schema,
+    repair: Option<&dyn Capture>,
 ) -> Result<(u64, TableComparison), Problem> {
+    let Pair { link, here, there } = *pair;
+    let mut counted_as_changed = 0;
     let request = CompareRequest::Hashes(spec.clone());
     let (own, other) = tokio::join!(snapshot.hashes(spec), link.compare(&request));
     let (own, other) = (own?, hashes_of(other?)?);
@@ -168,7 +184,13 @@ async fn compare_table(
         let request = CompareRequest::Rows { spec: spec.clone(), buckets: buckets.clone() };
         let (own, other) = tokio::join!(snapshot.row_digests(spec, &buckets), link.compare(&request));
         let WireAnswer::Rows(other) = other? else { return Err(other_answer()) };
-        difference.add(&own?, &other);
+        let own = own?;
+        difference.add(&own, &other);
+        let keys = ours_that_differ(&own, &other);
+        if let Some(capture) = repair.filter(|_| !keys.is_empty()) {
+            let changed = Amendment::CountAsChanged { spec: spec.clone(), keys };
+            counted_as_changed += capture.amend(changed).await?;
+        }
     }
     let named = difference.named.iter().map(|(how, key)| NamedRow {
         how: match how {
@@ -186,6 +208,7 @@ async fn compare_table(
         missing_here: difference.missing_here,
         missing_there: difference.missing_there,
         different: difference.different,
+        counted_as_changed,
         named: named.collect(),
         columns_not_shared: columns_not_shared(spec, here, there),
     };

@@ -125,7 +125,11 @@ async fn a_comparison_sees_no_more_than_the_peers_grant() {
     assert_eq!(compared.tables.iter().map(|table| table.table.as_str()).collect::<Vec<_>>(), ["products"]);
     assert_eq!((compared.rows_here, compared.rows_there, compared.missing_there), (3, 0, 3));
     assert_eq!(compared.not_shared.len(), 5);
-    let asked = Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: vec!["customers".to_owned()] };
+    let asked = Command::Compare {
+        peer: "CENTRAL-HQ".to_owned(),
+        tables: vec!["customers".to_owned()],
+        repair: false,
+    };
     let Ok(Answer::Compare(nothing)) = store.ask(asked).await else { panic!() };
     assert!(!nothing.equal && nothing.tables.is_empty(), "nothing compared is nothing proven: {nothing:?}");
     // The other way round nothing is bounded: the store has granted everything.
@@ -136,8 +140,11 @@ async fn a_comparison_sees_no_more_than_the_peers_grant() {
 async fn some_tables_alone_are_compared_where_they_are_named() {
     let (store, headquarters) =
         two(Shop::stocked(Engine::Sqlite).await, Shop::empty(Engine::Sqlite).await).await;
-    let ask =
-        |table: &str| Command::Compare { peer: headquarters.id().to_owned(), tables: vec![table.to_owned()] };
+    let ask = |table: &str| Command::Compare {
+        peer: headquarters.id().to_owned(),
+        tables: vec![table.to_owned()],
+        repair: false,
+    };
     let Ok(Answer::Compare(compared)) = store.ask(ask("loyalty")).await else { panic!() };
     assert!(compared.equal && compared.tables.len() == 1, "{compared:?}");
     refused(store.ask(ask("suppliers")).await, Code::TABLE_UNKNOWN);
@@ -147,7 +154,7 @@ async fn some_tables_alone_are_compared_where_they_are_named() {
 async fn a_server_that_paused_or_forgot_us_is_not_compared_with() {
     let (store, headquarters) =
         two(Shop::stocked(Engine::Sqlite).await, Shop::stocked(Engine::Sqlite).await).await;
-    let ask = || Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: Vec::new() };
+    let ask = || Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: Vec::new(), repair: false };
     headquarters.change(Command::PeersPause { peer: "STORE-001".to_owned() }).await;
     refused(store.ask(ask()).await, Code::PEER_PAUSED);
     headquarters.change(Command::PeersRemove { peer: "STORE-001".to_owned() }).await;

@@ -1,6 +1,6 @@
 //! Only what changed travels: increments, deletions, what waited, and what closes a gap.
 
-use branchline::api::v1::{Command, SyncCommand, SyncOutcome};
+use branchline::api::v1::{Answer, Command, SyncCommand, SyncOutcome};
 use branchline_core::code::Code;
 use branchline_testkit::database::Engine;
 
@@ -55,6 +55,7 @@ on_both_engines! {
     an_increment_that_was_dropped_after_it_was_applied_is_followed_by_a_full_one
     a_deletion_is_written_only_where_it_is_granted
     capture_comes_out_and_goes_in_again
+    rows_that_a_compare_finds_are_sent_after_a_repair
 }
 
 async fn an_increment_carries_only_what_changed(engine: Engine) {
@@ -290,5 +291,40 @@ async fn capture_comes_out_and_goes_in_again(engine: Engine) {
     assert_eq!(kind(&store.sync().await).0, "full");
     store.shop.execute("UPDATE products SET price = '6.67' WHERE id = 1").await;
     assert_eq!(kind(&store.sync().await), ("incremental", 1));
+    assert_equal(&store, &headquarters).await;
+}
+
+/// Writes to the head office's products past the triggers, as a program does that switches them off.
+async fn write_unnoted(server: &Server, engine: Engine, statement: &str) {
+    let sql = match engine {
+        Engine::Postgres => format!(
+            "ALTER TABLE products DISABLE TRIGGER USER; {statement}; ALTER TABLE products ENABLE TRIGGER USER"
+        ),
+        Engine::Sqlite => {
+            let named = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'products'";
+            let triggers = server.shop.query(named).await.into_iter();
+            let dropped: String = triggers.map(|name| format!("DROP TRIGGER \"{name}\"; ")).collect();
+            format!("{dropped}{statement}")
+        }
+    };
+    server.shop.execute(&sql).await;
+}
+
+async fn rows_that_a_compare_finds_are_sent_after_a_repair(engine: Engine) {
+    let (store, headquarters) = in_step(engine).await;
+    write_unnoted(&headquarters, engine, "UPDATE products SET price = '0.01' WHERE id = 1").await;
+    nothing_new(&store.sync().await);
+    let compare =
+        |repair| Command::Compare { peer: headquarters.id().to_owned(), tables: Vec::new(), repair };
+    let compared = |answer| match answer {
+        Answer::Compare(compared) => (compared.different, compared.counted_as_changed),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(compared(store.ask(compare(false)).await.unwrap()), (1, 0));
+    nothing_new(&store.sync().await);
+    assert_eq!(compared(store.ask(compare(true)).await.unwrap()), (1, 1));
+    let sent = store.sync().await;
+    assert_eq!((kind(&sent), counts(&delivered(&sent))), (("incremental", 1), (0, 1, 0, 0)));
+    assert_eq!(compared(store.ask(compare(false)).await.unwrap()), (0, 0));
     assert_equal(&store, &headquarters).await;
 }

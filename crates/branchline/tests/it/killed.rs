@@ -152,7 +152,7 @@ async fn a_serve_that_is_killed_in_the_middle_of_an_upload_goes_on_from_its_disk
     assert!(outcome.sent_bytes <= outcome.document_bytes - PART, "{outcome:?}");
     assert!(wire.passed() <= outcome.document_bytes + PART + AROUND, "{} bytes", wire.passed());
     assert_eq!(shop.hashes().await, store.shop.hashes().await);
-    let asked = Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: Vec::new() };
+    let asked = Command::Compare { peer: "CENTRAL-HQ".to_owned(), tables: Vec::new(), repair: false };
     let Ok(Answer::Compare(compared)) = store.ask(asked).await else { panic!() };
     assert!(compared.equal);
 }

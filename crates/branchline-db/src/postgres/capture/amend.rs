@@ -1,11 +1,15 @@
 //! Changes to the ledger's own records: tombstones that everybody has, a new life, marks for a compare.
 
+use std::collections::BTreeSet;
+
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
-use branchline_core::ports::{Amendment, DatabaseError};
+use branchline_core::ports::{Amendment, DatabaseError, HashSpec};
 use branchline_core::version::{ChangeTime, Life};
 
+use crate::postgres::compare;
 use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, signed};
+use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
 /// The lives and generations that everybody knows, and what of their tombstones was removed. One whose key has a change
@@ -25,6 +29,11 @@ const PURGE: &str = "
 const PACKED_BEFORE: &str = "
     UPDATE branchline.change SET was_life = $1, was_generation = $2 WHERE was_life IS NULL AND at <= $3";
 
+/// As the triggers note it.
+const CHANGED_NOW: &str = "
+    INSERT INTO branchline.change (table_id, at, key)
+    SELECT $1, (extract(epoch FROM clock_timestamp()) * 1000000)::int8, key FROM unnest($2::text[]) AS changed (key)";
+
 /// Carries an amendment out, in one transaction; answers how many records it changed.
 pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u64, DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
@@ -38,6 +47,7 @@ pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u6
         }
         // No row is filtered yet, so that there is no record of what a peer was sent.
         Amendment::ConfirmScope { .. } => 0,
+        Amendment::CountAsChanged { spec, keys } => count_as_changed(session, spec, keys).await?,
         Amendment::SetCompareDue { tables, due } => captured::set_due(session, tables, *due).await?,
     };
     session.run("COMMIT").await?;
@@ -49,6 +59,20 @@ async fn purge(session: &Session, known_to_all: &Knowledge) -> Result<u64, Datab
     let known = known_to_all.only(|life| lives.id(life).is_some());
     let (ids, generations) = knowledge::columns(&lives, &known)?;
     Ok(session.row_kept(PURGE, &[&ids, &generations]).await?.get::<_, i64>(0).unsigned_abs())
+}
+
+async fn count_as_changed(
+    session: &Session,
+    spec: &HashSpec,
+    keys: &BTreeSet<String>,
+) -> Result<u64, DatabaseError> {
+    let unknown = || DatabaseError::TableUnknown { table: spec.table.clone() };
+    let captured = captured::read(session, &Lives::read(session).await?).await?;
+    let known = captured.iter().find(|known| known.name == spec.table).ok_or_else(unknown)?;
+    let catalogue = Catalogue::read(session).await?;
+    let logged = compare::logged_keys(session, &catalogue, spec, keys).await?;
+    session.rows_kept(CHANGED_NOW, &[&known.id, &logged]).await?;
+    Ok(logged.len() as u64)
 }
 
 /// The rows of the base stay those of the life before, as the captured tables say.

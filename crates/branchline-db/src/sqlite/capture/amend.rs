@@ -1,13 +1,17 @@
 //! Changes to the ledger's own records, each in one transaction.
 
+use std::collections::BTreeSet;
+
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
-use branchline_core::ports::{Amendment, DatabaseError};
+use branchline_core::ports::{Amendment, DatabaseError, HashSpec};
 use branchline_core::version::{ChangeTime, Dot, Life};
 use rusqlite::Connection;
 
+use super::super::compare;
 use super::super::ledger::standing::{self, Standing};
 use super::super::ledger::{captured, change, knowledge, life, meta, version};
+use super::super::schema;
 use super::attach::locked;
 
 /// Carries the amendment out; answers how many records it changed.
@@ -24,6 +28,7 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
             }
             // Nobody is kept from rows yet.
             Amendment::ConfirmScope { .. } => Ok(0),
+            Amendment::CountAsChanged { spec, keys } => count_as_changed(connection, spec, keys),
             Amendment::SetCompareDue { tables, due } => captured::set_compare_due(connection, tables, *due),
         }
     })
@@ -40,6 +45,19 @@ fn purge(connection: &Connection, known_to_all: &Knowledge) -> Result<u64, Datab
     }
     knowledge::join_purged(connection, &purged)?;
     Ok(removed)
+}
+
+fn count_as_changed(
+    connection: &Connection,
+    spec: &HashSpec,
+    keys: &BTreeSet<String>,
+) -> Result<u64, DatabaseError> {
+    let captured = captured::all(connection)?;
+    let known = captured.iter().find(|known| known.name == spec.table);
+    let known = known.ok_or_else(|| DatabaseError::TableUnknown { table: spec.table.clone() })?;
+    let changed = compare::stored_keys(connection, &schema::read(connection)?, spec, keys)?;
+    change::note_now(connection, known.id, &changed)?;
+    Ok(changed.len() as u64)
 }
 
 /// What lies in the log was carried by the first pack after the copy was made, if there was one.

@@ -12,7 +12,8 @@
 
 use branchline_core::ports::DatabaseError;
 use branchline_core::version::ChangeTime;
-use rusqlite::{Connection, params};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::super::error::failed;
 
@@ -49,6 +50,26 @@ pub(in super::super) fn is_empty(connection: &Connection) -> Result<bool, Databa
 pub(in super::super) fn count(connection: &Connection) -> Result<u64, DatabaseError> {
     let count: i64 = connection.query_row(COUNT, [], |row| row.get(0)).map_err(failed)?;
     Ok(count.unsigned_abs())
+}
+
+/// Notes changes that are made now; each key's values as they are stored.
+pub(in super::super) fn note_now(
+    connection: &Connection,
+    table: i64,
+    keys: &[Vec<Value>],
+) -> Result<(), DatabaseError> {
+    let Some(first) = keys.first() else { return Ok(()) };
+    let names: Vec<String> = (0..first.len()).map(|place| format!("k{place}")).collect();
+    let values: Vec<String> = (0..first.len()).map(|place| format!("?{}", place + 2)).collect();
+    let (names, values) = (names.join(", "), values.join(", "));
+    let sql =
+        format!("INSERT INTO main.branchline_change (table_id, at, {names}) VALUES (?1, {NOW}, {values})");
+    let mut statement = connection.prepare(&sql).map_err(failed)?;
+    let table = Value::Integer(table);
+    for key in keys {
+        statement.execute(params_from_iter(std::iter::once(&table).chain(key))).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Removes all entries.

@@ -339,6 +339,8 @@ pub struct CompareAnswer {
     pub missing_here: u64,
     pub missing_there: u64,
     pub different: u64,
+    /// Rows here that were different or missing there, and now count as changed.
+    pub counted_as_changed: u64,
     pub millis: u64,
 }
 
@@ -353,6 +355,7 @@ pub struct TableComparison {
     pub missing_here: u64,
     pub missing_there: u64,
     pub different: u64,
+    pub counted_as_changed: u64,
     pub named: Vec<NamedRow>,
     /// Columns that only one side has; they are not compared.
     pub columns_not_shared: Vec<String>,

@@ -91,7 +91,7 @@ pub enum Command {
     /// What is done by itself, and when.
     ScheduleList,
     /// Prove that this database and a peer's are equal.
-    Compare { peer: String, tables: Vec<String> },
+    Compare { peer: String, tables: Vec<String>, repair: bool },
 }
 
 /// Which peers get what.

@@ -136,7 +136,7 @@ impl Node {
     async fn compare_with_all(&self, peers: &[ServerId]) -> Report {
         let mut report = Report::done();
         for peer in peers {
-            let compared = match self.compare(peer.as_str(), &[], &silent()).await {
+            let compared = match self.compare(peer.as_str(), &[], false, &silent()).await {
                 Ok(answer) => report_of_comparison(&answer),
                 Err(problem) => Report::failed(&problem, vec![peer.clone()]),
             };

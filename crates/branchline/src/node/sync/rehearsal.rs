@@ -34,7 +34,7 @@ impl Node {
             let there = target.hello.as_ref().ok().and_then(|hello| hello.schema.as_ref());
             let mut planned: Vec<_> = planned_tables(&schema, there).collect();
             if wish.mirror && there.is_some() {
-                let compared = self.compare(target.peer.id.as_str(), &[], progress).await?;
+                let compared = self.compare(target.peer.id.as_str(), &[], false, progress).await?;
                 for table in &mut planned {
                     let found = compared.tables.iter().find(|compared| compared.table == table.table);
                     table.removed = found.map(|compared| compared.missing_here);

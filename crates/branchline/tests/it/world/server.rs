@@ -301,7 +301,10 @@ impl Server {
     }
 
     pub(crate) async fn compare(&self, peer: &Server) -> CompareAnswer {
-        match self.ask(Command::Compare { peer: peer.id().to_owned(), tables: Vec::new() }).await {
+        match self
+            .ask(Command::Compare { peer: peer.id().to_owned(), tables: Vec::new(), repair: false })
+            .await
+        {
             Ok(Answer::Compare(answer)) => answer,
             other => panic!("{other:?}"),
         }
