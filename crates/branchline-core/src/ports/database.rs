@@ -124,6 +124,8 @@ pub struct ApplyRequest {
     pub context: Option<MergeContext>,
     /// What is done with rows that cannot go in.
     pub on_error: OnError,
+    /// Tables that the settings leave out here: their rows do not go in, those that are held among them.
+    pub left_out: Vec<TableName>,
 }
 
 /// What merging by versions needs to know of the backup.

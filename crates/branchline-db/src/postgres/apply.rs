@@ -343,8 +343,17 @@ impl PostgresApply {
     }
 
     async fn merge_once(&mut self, care: Care) -> Result<Merged, DatabaseError> {
-        let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, unfit, .. } =
-            self;
+        let Self {
+            session,
+            tables,
+            bulk,
+            stages,
+            request,
+            catalogue,
+            staging,
+            fingerprint,
+            unfit, ..
+        } = self;
         fit::hold_definitions(session, tables, fingerprint).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
@@ -353,7 +362,7 @@ impl PostgresApply {
         let mut standing = self.standing.clone();
         let mut slot = tables.len();
         if let Some(standing) = &standing {
-            slot = refit::all(session, catalogue, standing, slot).await?;
+            slot = refit::all(session, catalogue, standing, request, slot).await?;
         }
         let mut of_unfit = Vec::new();
         let unfit_counts = unfit.keep(session, catalogue, standing.as_mut(), request, &mut of_unfit).await?;

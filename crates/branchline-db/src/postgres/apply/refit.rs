@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use branchline_core::code::Explain;
 use branchline_core::merge::{LocalRow, Parties, decide_held};
-use branchline_core::ports::{DatabaseError, OnError};
+use branchline_core::ports::{ApplyRequest, DatabaseError, OnError};
 use branchline_core::version::Version;
 use tokio_postgres::Row;
 
@@ -17,11 +17,11 @@ use super::holds::Meeting;
 use super::releases::{HeldTable, summary};
 use super::stage::{self, Staging};
 use super::standing::Standing;
-use super::unfit::Why;
+use super::unfit::{Why, left_out};
 use super::{Target, fit, native};
 use crate::postgres::capture::key::Key;
 use crate::postgres::capture::version_of;
-use crate::postgres::ledger::{broken, captured, knowledge};
+use crate::postgres::ledger::{broken, knowledge};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
@@ -69,13 +69,14 @@ pub(crate) async fn all(
     session: &Session,
     catalogue: &Catalogue,
     standing: &Standing,
+    request: &ApplyRequest,
     mut slot: usize,
 ) -> Result<usize, DatabaseError> {
     let groups = read(session).await?;
     if groups.is_empty() {
         return Ok(slot);
     }
-    let left_out = captured::left_out(session).await?;
+    let left_out = left_out(session, request).await?;
     for group in groups {
         let name = &group.held.summary.name;
         if left_out.contains(name) {

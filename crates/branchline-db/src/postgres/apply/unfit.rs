@@ -59,7 +59,8 @@ impl Home {
         if Meta::read(session).await?.own().is_none() {
             return Ok(None);
         }
-        let (captured, left_out) = (captured::names(session).await?, captured::left_out(session).await?);
+        let captured = captured::names(session).await?;
+        let left_out = left_out(session, request).await?;
         Ok(Some(Self { captured, left_out }))
     }
 
@@ -84,6 +85,16 @@ impl Home {
     pub(crate) fn leaves_out(&self, name: &TableName) -> bool {
         self.left_out.contains(name)
     }
+}
+
+/// The tables that the settings leave out, as the ledger has them and as the node says now.
+pub(crate) async fn left_out(
+    session: &Session,
+    request: &ApplyRequest,
+) -> Result<Vec<TableName>, DatabaseError> {
+    let mut left_out = captured::left_out(session).await?;
+    left_out.extend(request.left_out.iter().cloned());
+    Ok(left_out)
 }
 
 /// Why all rows of a table are held, in words.

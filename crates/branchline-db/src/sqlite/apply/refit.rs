@@ -40,7 +40,8 @@ pub(super) fn all(
         return Ok(());
     }
     let left_out = standing::read(versioned.connection)?.map(|standing| standing.left_out);
-    let left_out = left_out.unwrap_or_default();
+    let mut left_out = left_out.unwrap_or_default();
+    left_out.extend(versioned.request.left_out.iter().cloned());
     for group in groups(held) {
         let Some(summary) = summary(&group[0]) else { continue };
         if left_out.contains(&summary.name) {

@@ -73,6 +73,7 @@ fn request(catalogue: &Catalogue) -> ApplyRequest {
             day: None,
         }),
         on_error: OnError::Hold,
+        left_out: Vec::new(),
     }
 }
 

@@ -58,7 +58,8 @@ impl Home {
             return Ok(None);
         }
         let Some(standing) = standing::read(connection)? else { return Ok(None) };
-        Ok(Some(Self { captured: captured::names(connection)?, left_out: standing.left_out }))
+        let left_out = [standing.left_out, request.left_out.clone()].concat();
+        Ok(Some(Self { captured: captured::names(connection)?, left_out }))
     }
 }
 
