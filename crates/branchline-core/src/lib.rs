@@ -14,6 +14,7 @@
 //! | [`backup`] | the document that travels: format version 1, sealing, verifying |
 //! | [`receipt`] | the signed answer to a backup |
 //! | [`scope`] | which rows of a table a peer gets |
+//! | [`skew`] | what becomes of a table of a backup that is described otherwise here |
 //! | [`compare`] | bucketed hashes that prove two databases equal |
 //! | [`day`] | the close of a business day, and whether a receiver has just that |
 //! | [`pairing`] | invitations, proofs and check words |
@@ -43,6 +44,7 @@ pub mod schedule;
 pub mod schema;
 pub mod scope;
 pub mod signing;
+pub mod skew;
 pub mod standing;
 pub mod value;
 pub mod version;

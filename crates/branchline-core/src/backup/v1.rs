@@ -24,6 +24,7 @@ mod row_reader;
 mod row_value;
 mod row_writer;
 mod seal;
+mod unfit_row;
 mod verified_reader;
 mod verify;
 
@@ -37,6 +38,7 @@ pub use row_reader::RowReader;
 pub use row_value::{array_of_text, array_text, value_text};
 pub use row_writer::RowWriter;
 pub use seal::{SealError, SealedHead, seal_head};
+pub use unfit_row::{UnfitReader, UnfitRow, with_version};
 pub use verified_reader::VerifiedReader;
 pub use verify::{CheckedHead, Expectation, VerifiedBackup, Verifier, VerifyError};
 

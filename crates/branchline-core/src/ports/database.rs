@@ -124,6 +124,8 @@ pub struct ApplyRequest {
     pub context: Option<MergeContext>,
     /// What is done with rows that cannot go in.
     pub on_error: OnError,
+    /// Tables that the settings leave out here: their rows do not go in, those that are held among them.
+    pub left_out: Vec<TableName>,
 }
 
 /// What merging by versions needs to know of the backup.
@@ -345,11 +347,7 @@ impl Explain for DatabaseError {
             Self::Version { .. } => Code::DATABASE_VERSION,
             Self::TableUnknown { .. } => Code::TABLE_UNKNOWN,
             Self::TableNotSyncable { .. } => Code::TABLE_NOT_SYNCABLE,
-            Self::Scope(scope) => match scope {
-                ScopeError::ColumnMissing { .. } | ScopeError::ColumnNeeded { .. } => Code::COLUMN_UNKNOWN,
-                ScopeError::ColumnGenerated { .. } | ScopeError::TypeNotHeld { .. } => Code::TYPE_NOT_HELD,
-                ScopeError::KeyDiffers { .. } => Code::KEY_DIFFERS,
-            },
+            Self::Scope(scope) => scope.code(),
             Self::ValueNotHeld { .. } => Code::VALUE_NOT_HELD,
             Self::Unique { .. } => Code::UNIQUE_CONFLICT,
             Self::ForeignKey { .. } => Code::FOREIGN_KEY_BROKEN,

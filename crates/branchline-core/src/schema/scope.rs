@@ -1,9 +1,11 @@
 //! What of a table two servers share: the columns that both have, in types that lose nothing.
 //!
 //! Decided before anything is staged, from the two descriptions alone: a column that the target lacks or whose
-//! type cannot hold the source's values is refused by name.
+//! type cannot hold the source's values is refused by name. What becomes of a table that is refused is in
+//! [`crate::skew`].
 
 use super::{ColumnName, LogicalType, Table, TableName};
+use crate::code::{Code, Explain};
 use crate::value::can_convert;
 
 /// The columns of one table that a backup brings, each with its place at the target.
@@ -97,10 +99,34 @@ pub fn fit(
             return Err(ScopeError::ColumnNeeded { table: table(), column: column.name.clone() });
         }
     }
-    if !target.key_names().eq(key.iter()) {
-        let join = |names: Vec<&ColumnName>| names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
-        let here = join(target.key_names().collect());
-        return Err(ScopeError::KeyDiffers { table: table(), here, there: join(key.iter().collect()) });
+    match ScopeError::of_keys(target, key) {
+        Some(differ) => Err(differ),
+        None => Ok(TableScope { table: table(), places }),
     }
-    Ok(TableScope { table: table(), places })
+}
+
+impl ScopeError {
+    /// That the keys differ, where they do.
+    pub(crate) fn of_keys(target: &Table, key: &[ColumnName]) -> Option<Self> {
+        if target.key_names().eq(key.iter()) {
+            return None;
+        }
+        let join = |names: Vec<&ColumnName>| names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", ");
+        let (here, there) = (join(target.key_names().collect()), join(key.iter().collect()));
+        Some(Self::KeyDiffers { table: target.name.clone(), here, there })
+    }
+}
+
+impl Explain for ScopeError {
+    fn code(&self) -> Code {
+        match self {
+            Self::ColumnMissing { .. } | Self::ColumnNeeded { .. } => Code::COLUMN_UNKNOWN,
+            Self::ColumnGenerated { .. } | Self::TypeNotHeld { .. } => Code::TYPE_NOT_HELD,
+            Self::KeyDiffers { .. } => Code::KEY_DIFFERS,
+        }
+    }
+
+    fn hint(&self) -> String {
+        self.code().entry().hint.to_owned()
+    }
 }

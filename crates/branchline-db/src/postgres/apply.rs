@@ -1,7 +1,8 @@
 //! Applying one backup in one transaction.
 //!
 //! 1. [`PostgresApply::begin`] fits every table of the backup into the catalogue, asks for every right that will be
-//!    needed, and opens the transaction (read committed).
+//!    needed, and opens the transaction (read committed). Of tables that do not fit all rows are held, where rows may be
+//!    ([`unfit`]).
 //! 2. [`stage`] copies rows into temporary tables, which lock nothing of the shop. A large table that is empty
 //!    here and whose owner we are is filled directly ([`bulk`]).
 //!    Two rows of one key, and values that PostgreSQL would round ([`native`]), are refused once all is staged.
@@ -14,7 +15,7 @@
 //!    cannot be deferred are checked when all is there; [`deletions`] go last, children first.
 //!    A row that a trigger of the shop dropped or re-keyed is refused ([`triggers`]).
 //!    Unique values that change hands are parked first ([`unique_swap`]); a mirror removes last ([`mirror`]).
-//!    Rows that were held before are tried again ([`releases`]).
+//!    Rows that were held before are tried again ([`releases`]), those of tables that fit only now among them ([`refit`]).
 //! 5. Every deferred constraint is checked, versions and knowledge are written ([`versions`]), sequences are advanced
 //!    ([`sequences`]), the ledger's row is written, and all of it commits or nothing does. Only a sequence that was
 //!    advanced stays so.
@@ -38,12 +39,14 @@ mod merge;
 mod mirror;
 mod native;
 mod pass;
+mod refit;
 mod releases;
 mod sequences;
 mod stage;
 mod standing;
 mod strip;
 mod triggers;
+mod unfit;
 mod unique_swap;
 mod verdicts;
 mod versions;
@@ -59,6 +62,7 @@ use branchline_core::ports::{
 };
 use branchline_core::schema::Table;
 
+use super::capture::bring_in_step;
 use super::day;
 use super::error::is_contention;
 use super::ledger;
@@ -71,6 +75,7 @@ use cascades::APPLYING;
 use pass::{Care, Origin, Pass};
 use stage::Staging;
 use standing::Standing;
+use unfit::{Home, Unfit};
 
 /// How often a merge is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
@@ -85,6 +90,8 @@ pub(crate) struct PostgresApply {
     fingerprint: Fingerprint,
     tables: Vec<Target>,
     staging: Staging,
+    /// Tables of the backup that are not among those, because they do not fit.
+    unfit: Unfit,
     bulk: Bulk,
     stages: Stages,
     locked_since: Option<Instant>,
@@ -152,15 +159,19 @@ impl Target {
 }
 
 impl PostgresApply {
-    pub(crate) async fn begin(sessions: Arc<Sessions>, request: ApplyRequest) -> Result<Self, DatabaseError> {
+    pub(crate) async fn begin(
+        sessions: Arc<Sessions>,
+        mut request: ApplyRequest,
+    ) -> Result<Self, DatabaseError> {
         let session = sessions.take().await?;
         session.check_writable().await?;
         ledger::ensure(&session).await?;
+        let home = Self::home(&sessions, &session, &request).await?;
         session.run("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE").await?;
         session.yield_to_others().await?;
         session.commit_durably().await?;
         let (fingerprint, catalogue) = sessions.catalogue(&session).await?;
-        let mut tables = fit::targets(&catalogue, &request)?;
+        let (mut tables, unfit) = unfit::divide(&catalogue, &mut request, home.as_ref())?;
         fit::check_rights(&session, &tables, request.mirror).await?;
         let mut locked_since = None;
         let mut standing = None;
@@ -175,6 +186,7 @@ impl PostgresApply {
         let suits = Self::directly(&session, &request, standing.as_ref()).await?;
         let bulk = bulk::prepare(&session, &mut tables, &suits, &mut locked_since).await?;
         stage::create(&session, &tables).await?;
+        unfit.create(&session).await?;
         let staging = Staging::of(&request.tables);
         let stages = Stages::start();
         Ok(Self {
@@ -185,11 +197,40 @@ impl PostgresApply {
             fingerprint,
             tables,
             staging,
+            unfit,
             bulk,
             stages,
             locked_since,
             standing,
         })
+    }
+
+    /// What is captured here, with tables that came meanwhile where that matters; nothing where no row can be held.
+    async fn home(
+        sessions: &Sessions,
+        session: &Session,
+        request: &ApplyRequest,
+    ) -> Result<Option<Home>, DatabaseError> {
+        let home = Home::read(session, request).await?;
+        match home {
+            Some(behind) if behind.may_be_behind(session, request).await? => {
+                session.yield_to_others().await?;
+                bring_in_step(sessions, session).await?;
+                Home::read(session, request).await
+            }
+            home => Ok(home),
+        }
+    }
+
+    /// Takes rows of the table at `place` of the request as it came.
+    async fn take(&mut self, place: usize, batch: &RowBatch) -> Result<(), DatabaseError> {
+        match self.unfit.fitting(place) {
+            Some(place) => self.staging.take(&self.session, &self.tables, place, batch).await,
+            None => {
+                self.staging.finish(&self.session, &self.tables).await?;
+                self.unfit.take(&self.session, place, batch).await
+            }
+        }
     }
 
     /// Which tables may be filled directly, as far as versions go.
@@ -213,6 +254,7 @@ impl PostgresApply {
         stage::analyse(&self.session, &self.tables).await?;
         native::check(&self.session, &self.tables).await?;
         stage::check_keys(&self.session, &self.tables).await?;
+        self.unfit.check_keys(&self.session).await?;
         self.stages.end("stage");
         // Before the merge: triggers of the tables that are merged may look rows up here, or rely on a unique key.
         self.bulk.rebuild_indexes(&self.session).await?;
@@ -301,13 +343,29 @@ impl PostgresApply {
     }
 
     async fn merge_once(&mut self, care: Care) -> Result<Merged, DatabaseError> {
-        let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, .. } = self;
+        let Self {
+            session,
+            tables,
+            bulk,
+            stages,
+            request,
+            catalogue,
+            staging,
+            fingerprint,
+            unfit, ..
+        } = self;
         fit::hold_definitions(session, tables, fingerprint).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
         let mut counts: Vec<TableMerge> =
             (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
         let mut standing = self.standing.clone();
+        let mut slot = tables.len();
+        if let Some(standing) = &standing {
+            slot = refit::all(session, catalogue, standing, request, slot).await?;
+        }
+        let mut of_unfit = Vec::new();
+        let unfit_counts = unfit.keep(session, catalogue, standing.as_mut(), request, &mut of_unfit).await?;
         let pass = Pass {
             session,
             catalogue,
@@ -322,10 +380,12 @@ impl PostgresApply {
             lives: staging.lives(),
             care,
         };
-        let held = pass.run(standing.as_mut(), &mut counts).await?;
+        let mut held = pass.run(standing.as_mut(), &mut counts).await?;
+        held.extend(of_unfit);
+        held.truncate(holds::NAMED_MAX);
         stages.end("merge");
         let released = match &standing {
-            Some(standing) => releases::try_all(session, catalogue, standing, care, tables.len()).await?,
+            Some(standing) => releases::try_all(session, catalogue, standing, care, slot).await?,
             None => 0,
         };
         session.as_shop().await?;
@@ -333,7 +393,7 @@ impl PostgresApply {
         session.as_ourselves().await?;
         bulk.restore_foreign_keys(session).await?;
         stages.end("foreign keys");
-        Ok(Merged { counts, held, released })
+        Ok(Merged { counts: unfit.join(&counts, &unfit_counts), held, released })
     }
 }
 
@@ -347,7 +407,7 @@ struct Merged {
 
 impl Apply for PostgresApply {
     fn stage(&mut self, place: usize, batch: RowBatch) -> BoxFuture<'_, Result<(), DatabaseError>> {
-        Box::pin(async move { self.staging.take(&self.session, &self.tables, place, &batch).await })
+        Box::pin(async move { self.take(place, &batch).await })
     }
 
     fn merge(&mut self) -> BoxFuture<'_, Result<MergeReport, DatabaseError>> {

@@ -33,6 +33,8 @@ use super::ledger::{self, Lives, unsigned};
 use super::session::Session;
 use changes::PostgresChanges;
 
+pub(crate) use stamp::bring_in_step;
+
 /// Bytes of the text of a key; an index takes no longer one. Rows with such keys are found by a compare.
 pub(crate) const KEY_BYTES_MAX: i32 = 2000;
 

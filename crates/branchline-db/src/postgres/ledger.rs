@@ -23,6 +23,7 @@
 
 mod applied;
 pub(crate) mod captured;
+pub(crate) mod held;
 pub(crate) mod knowledge;
 mod lives;
 mod meta;
@@ -51,7 +52,7 @@ const TURN: i64 = 0x6272_6e63_686c_6f67;
 const TURN_TIMEOUT: &str = "120s";
 
 /// Each is run once, in order, and never edited.
-const MIGRATIONS: [&str; 2] = [CREATE, CAPTURE];
+const MIGRATIONS: [&str; 3] = [CREATE, CAPTURE, UNFIT];
 
 const CREATE: &str = "
     CREATE TABLE branchline.migration (
@@ -154,6 +155,12 @@ const CAPTURE: &str = "
       theirs text,
       their_version text NOT NULL,
       decided_at timestamptz NOT NULL DEFAULT now());";
+
+/// Held rows of tables that did not fit when they came: their keys are as they came, and no keys of the table here yet.
+const UNFIT: &str = "
+    ALTER TABLE branchline.held ADD unfit bool NOT NULL DEFAULT false;
+    DROP INDEX branchline.held_once;
+    CREATE UNIQUE INDEX held_once ON branchline.held (table_name, unfit, md5(key));";
 
 /// What is there, what we may do with it, and what we could make.
 const STATE: &str = "

@@ -1,6 +1,7 @@
 //! One backup into one SQLite file, in one transaction.
 //!
-//! 1. `plan`: every table of the backup is fitted into the target's, before anything is written.
+//! 1. `plan`: every table of the backup is fitted into the target's, before anything is written. Of tables that do not fit
+//!    all rows are held, where rows may be (`unfit`), and tried again once they do (`refit`).
 //! 2. `stage`: rows are checked value by value and put into a temporary database on disk, attached to the session. No
 //!    lock on the shop's file is held; its program reads and writes as it likes.
 //! 3. `merge`: `BEGIN IMMEDIATE` takes the one write lock. Staged texts of typed columns take the spelling that equal
@@ -31,6 +32,7 @@ mod orphans;
 mod plan;
 mod probe;
 mod quiet;
+mod refit;
 mod removal;
 mod retry;
 mod rows;
@@ -38,14 +40,15 @@ mod spelling;
 mod stage;
 mod staging;
 mod statement;
+mod unfit;
 mod unique_swap;
 mod variants;
 mod versions;
 
 use std::sync::Arc;
 
-use branchline_core::backup::{RowBatch, TableSummary};
-use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport, OnError};
+use branchline_core::backup::RowBatch;
+use branchline_core::ports::{Apply, ApplyRequest, BoxFuture, DatabaseError, MergeReport};
 use rusqlite::Connection;
 
 use super::capture;
@@ -55,9 +58,10 @@ use super::schema::{self, Catalogue};
 use super::thread::{Reply, Requests, Serve, Session, answer};
 use super::{key, ledger};
 use crate::stages::Stages;
-use plan::{Staged, TablePlan};
+use plan::TablePlan;
 use stage::StagedLives;
 use staging::Stager;
+use unfit::{Home, Unfit};
 
 const BEGIN: &str = "BEGIN DEFERRED";
 const COMMIT: &str = "COMMIT";
@@ -147,6 +151,8 @@ struct Work {
     plans: Vec<TablePlan>,
     /// For each of them, the rows that are to be removed; empty where rows carry no marks.
     removals: Vec<TablePlan>,
+    /// Tables of the backup that are not among those, because they do not fit.
+    unfit: Unfit,
     /// The lives that staged versions speak of.
     lives: StagedLives,
     stages: Stages,
@@ -154,7 +160,11 @@ struct Work {
 }
 
 impl Work {
-    fn begin(connection: Connection, place: &Place, request: ApplyRequest) -> Result<Self, DatabaseError> {
+    fn begin(
+        connection: Connection,
+        place: &Place,
+        mut request: ApplyRequest,
+    ) -> Result<Self, DatabaseError> {
         let stages = Stages::start();
         ledger::ensure(&connection)?;
         key::register(&connection)?;
@@ -165,31 +175,43 @@ impl Work {
         ledger::applied::check_place(&connection, &request)?;
         connection.execute_batch(COMMIT).map_err(failed)?;
         let marked = request.context.is_some();
-        let captured = if marked { ledger::captured::names(&connection)? } else { Vec::new() };
-        let plan = |(place, summary): (usize, &TableSummary)| {
-            let holds = request.on_error == OnError::Hold
-                && summary.base.is_some()
-                && captured.contains(&summary.name);
-            plan::of_table(&catalogue, place, summary, Staged { marked, holds })
-        };
-        let plans = request.tables.iter().enumerate().map(plan).collect::<Result<Vec<_>, _>>()?;
+        let home = Home::read(&connection, &request)?;
+        let (plans, unfit) = unfit::divide(&catalogue, &mut request, home.as_ref())?;
         let first = plans.len();
         let removals = plans.iter().enumerate().filter(|_| marked);
         let removals: Vec<_> = removals.map(|(place, plan)| plan.of_removals(first + place)).collect();
         stage::create(&connection, plans.iter().chain(&removals))?;
+        unfit.create(&connection)?;
         let lives = StagedLives::default();
         let step = Step::Staging;
-        Ok(Self { connection, request, catalogue, schema_version, plans, removals, lives, stages, step })
+        Ok(Self {
+            connection,
+            request,
+            catalogue,
+            schema_version,
+            plans,
+            removals,
+            unfit,
+            lives,
+            stages,
+            step,
+        })
     }
 
     fn stage(&mut self, place: usize, batch: &RowBatch) -> Result<(), DatabaseError> {
         self.expect(Step::Staging)?;
-        let plan = self.plans.get_mut(place).ok_or_else(|| out_of_order("stage: there is no such table"))?;
-        let removals = self.removals.get_mut(place);
-        let stager = Stager::new(&self.connection, plan, removals, &mut self.lives);
-        let result = stager.and_then(|mut stager| stager.rows(batch));
+        let result = self.take(place, batch);
         self.step = if result.is_ok() { Step::Staging } else { Step::Failed };
         result
+    }
+
+    fn take(&mut self, place: usize, batch: &RowBatch) -> Result<(), DatabaseError> {
+        let Some(place) = self.unfit.fitting(place)? else {
+            return self.unfit.take(&self.connection, &mut self.lives, place, batch);
+        };
+        let plan = &mut self.plans[place];
+        let removals = self.removals.get_mut(place);
+        Stager::new(&self.connection, plan, removals, &mut self.lives)?.rows(batch)
     }
 
     fn merge(&mut self) -> Result<MergeReport, DatabaseError> {

@@ -63,7 +63,7 @@ struct Migration {
 }
 
 /// In the order of their versions, from 1.
-static MIGRATIONS: [Migration; 3] = [
+static MIGRATIONS: [Migration; 4] = [
     Migration { part: Part::Base, statements: &[meta::TABLE, meta::FIRST_ROW, applied::TABLE] },
     Migration { part: Part::Base, statements: &[applied::ADD_METADATA] },
     Migration {
@@ -84,6 +84,7 @@ static MIGRATIONS: [Migration; 3] = [
             conflict::TABLE,
         ],
     },
+    Migration { part: Part::Capture, statements: &[held::ADD_KEY_COLUMNS] },
 ];
 
 /// Every table, those that others speak of last.
@@ -106,11 +107,13 @@ pub(super) const TABLES: [&str; 14] = [
 
 /// Makes or completes the base of the ledger, in a transaction of its own.
 pub(super) fn ensure(connection: &Connection) -> Result<(), DatabaseError> {
-    if missing(connection, Part::Base)?.is_empty() {
+    // Where changes are captured already, what capture needs is completed as well.
+    let part = if has_table(connection, standing::NAME)? { Part::Capture } else { Part::Base };
+    if missing(connection, part)?.is_empty() {
         return Ok(());
     }
     three_times(|| connection.execute_batch(BEGIN).map_err(failed))?;
-    let result = migrate(connection, Part::Base);
+    let result = migrate(connection, part);
     let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
     result.and(connection.execute_batch(end).map_err(failed))
 }

@@ -126,6 +126,7 @@ impl TestBackup {
             metadata: Digest::of(&[self.sequence, self.sequence]),
             context: None,
             on_error: OnError::Reject,
+            left_out: Vec::new(),
         }
     }
 

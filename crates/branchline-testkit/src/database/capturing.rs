@@ -14,6 +14,7 @@
 //! | `forgetting` | tombstones, and full backups once they are gone |
 //! | `echoing` | what an apply leaves behind to be sent |
 //! | `holding` | rows that cannot go in |
+//! | `skewing` | tables that are not the same on both sides |
 //! | `meeting` | an apply that meets the shop at work on the same rows |
 //! | `mending` | changes that nobody noted |
 //! | `living` | new lives, and servers whose changes nobody captures |
@@ -35,6 +36,7 @@ pub mod mending;
 pub mod noting;
 pub mod packing;
 mod server;
+pub mod skewing;
 
 pub use carried::{CarriedBackup, CarriedRow};
 pub use server::{TestServer, answer, assert_quiet, assert_same, deliver, pair, send, settle};
@@ -140,6 +142,23 @@ macro_rules! capture_suite {
             a_deletion_that_would_take_unknown_rows_along_is_held
             a_row_with_a_column_that_is_missing_here_is_held
             rejecting_leaves_nothing
+        );
+        $crate::capture_suite!(@module $fixture; skewing;
+            a_column_that_is_missing_here_holds_the_rows_that_have_it
+            columns_that_are_here_alone_keep_what_they_hold
+            both_sides_hold_what_they_lack
+            a_column_that_is_needed_here_holds_its_table
+            a_retyped_column_holds_its_table
+            a_renamed_column_holds_its_table
+            another_key_holds_its_table
+            a_table_that_is_unknown_here_is_held_until_it_is_made
+            a_base_is_held_where_its_table_is_unknown
+            deletions_of_a_table_that_does_not_fit_are_held
+            of_many_changes_of_a_row_the_last_is_held
+            two_sources_meet_in_a_table_that_does_not_fit
+            a_full_backup_holds_nothing_that_came_before
+            a_table_that_is_left_out_here_is_held
+            what_cannot_be_held_is_refused
         );
         $crate::capture_suite!(@module $fixture; meeting;
             a_change_that_is_made_while_rows_are_staged_is_seen

@@ -231,6 +231,9 @@ impl Node {
             Ok(planned) => planned,
             Err(error) => return refused(&error),
         };
+        for (table, misfit) in planned.held() {
+            tracing::warn!(peer = %peer.id, backup = %metadata.backup_id, %table, code = %misfit.code(), %misfit, "all rows of a table are held");
+        }
         let reporter = Reporter::begin(progress, "apply", Some(peer.id.as_str()));
         match apply(database.as_ref(), &planned, document, &maker, rehearse, reporter).await {
             Ok(applied) => {

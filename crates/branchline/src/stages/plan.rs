@@ -1,17 +1,25 @@
 //! Plans: holds a verified backup against what its sender may write here and what the tables here can hold, before
-//! anything is staged. `--dry-run` prints the plan; [`super::apply`] carries it out.
+//! anything is staged. [`super::apply`] carries the plan out.
+//!
+//! What a peer may not write is refused with the whole backup. Of a table that does not fit all rows are held, where they
+//! have versions to be held by (`skew` in the core): the database adapter finds out the same when it fits the tables.
 
 use branchline_core::backup::TableSummary;
 use branchline_core::backup::v1::VerifiedBackup;
 use branchline_core::code::{Code, Explain};
 use branchline_core::peer::{Activity, Peer};
 use branchline_core::ports::{ApplyRequest, MergeContext, OnError};
-use branchline_core::schema::{Schema, ScopeError, TableName, fit};
+use branchline_core::schema::{ColumnName, Exclusion, LogicalType, Schema, ScopeError, TableName, fit};
+use branchline_core::skew::Misfit;
 
 /// A verified backup that fits. Made by [`plan`] alone.
 #[derive(Debug, Clone)]
 pub struct Plan {
     backup: VerifiedBackup,
+    /// Tables that the settings leave out.
+    left_out: Vec<TableName>,
+    /// Tables of the backup whose rows are all held, with the reason.
+    held: Vec<(TableName, Misfit)>,
 }
 
 /// Why a verified backup is not applied.
@@ -30,13 +38,10 @@ pub enum PlanError {
     /// The peer is paused.
     #[error("{peer} is paused")]
     Paused { peer: String },
-    /// There is no such table.
-    #[error("there is no table {table} here")]
-    TableUnknown { table: TableName },
-    /// The table cannot be part of a backup here.
-    #[error("table {table} cannot be part of a backup here: {reason}")]
-    TableNotSyncable { table: TableName, reason: String },
-    /// It does not fit.
+    /// A table does not fit here.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    /// A table lacks a column here, and a row that has a value in it cannot be held.
     #[error(transparent)]
     Scope(#[from] ScopeError),
 }
@@ -48,13 +53,8 @@ impl Explain for PlanError {
                 Code::NOT_GRANTED
             }
             Self::Paused { .. } => Code::PEER_PAUSED,
-            Self::TableUnknown { .. } => Code::TABLE_UNKNOWN,
-            Self::TableNotSyncable { .. } => Code::TABLE_NOT_SYNCABLE,
-            Self::Scope(ScopeError::ColumnMissing { .. } | ScopeError::ColumnNeeded { .. }) => {
-                Code::COLUMN_UNKNOWN
-            }
-            Self::Scope(ScopeError::KeyDiffers { .. }) => Code::KEY_DIFFERS,
-            Self::Scope(_) => Code::TYPE_NOT_HELD,
+            Self::Misfit(misfit) => misfit.code(),
+            Self::Scope(error) => error.code(),
         }
     }
 
@@ -76,6 +76,12 @@ impl Plan {
     #[must_use]
     pub fn backup(&self) -> &VerifiedBackup {
         &self.backup
+    }
+
+    /// The tables whose rows are all held, with the reason.
+    #[must_use]
+    pub fn held(&self) -> &[(TableName, Misfit)] {
+        &self.held
     }
 
     /// What the database is asked to apply.
@@ -104,6 +110,7 @@ impl Plan {
             metadata: self.backup.metadata_digest(),
             context,
             on_error,
+            left_out: self.left_out.clone(),
         }
     }
 }
@@ -124,31 +131,46 @@ pub fn plan(backup: VerifiedBackup, from: &Peer, schema: &Schema) -> Result<Plan
     if metadata.mirror && !from.grant.mirror {
         return Err(PlanError::MirrorNotGranted { peer: peer() });
     }
+    let mut held = Vec::new();
     for table in &metadata.tables {
         if !from.grant.covers(&table.name) {
             return Err(PlanError::TableNotGranted { peer: peer(), table: table.name.clone() });
         }
-        fits(table, schema)?;
+        if metadata.clock.is_none() {
+            fits(table, schema)?;
+        } else if let Some(misfit) = misfit(table, schema) {
+            held.push((table.name.clone(), misfit));
+        }
     }
     let counted = metadata.day.iter().flat_map(|close| &close.totals).map(|totals| &totals.table.table);
     if let Some(table) = counted.into_iter().find(|table| !from.grant.covers(table)) {
         return Err(PlanError::TableNotGranted { peer: peer(), table: table.clone() });
     }
-    Ok(Plan { backup })
+    let left_out = schema.tables().filter(|table| table.excluded == Some(Exclusion::ByChoice));
+    let left_out = left_out.map(|table| table.name.clone()).collect();
+    Ok(Plan { backup, left_out, held })
 }
 
-/// Whether one table of a backup fits into a schema.
+/// Why all rows of a table of a backup would be held, where they have versions.
+#[must_use]
+pub fn misfit(summary: &TableSummary, schema: &Schema) -> Option<Misfit> {
+    Misfit::of(schema, &summary.name, &columns(summary), &summary.key)
+}
+
+/// Whether one table of a backup fits into a schema, whatever its rows hold.
 ///
 /// # Errors
-/// The first reason why it does not.
+/// The reason why it does not.
 pub fn fits(summary: &TableSummary, schema: &Schema) -> Result<(), PlanError> {
-    let name = || summary.name.clone();
-    let table = schema.table(&summary.name).ok_or_else(|| PlanError::TableUnknown { table: name() })?;
-    if let Some(reason) = &table.excluded {
-        return Err(PlanError::TableNotSyncable { table: name(), reason: reason.to_string() });
+    if let Some(misfit) = misfit(summary, schema) {
+        return Err(misfit.into());
     }
-    let columns: Vec<_> =
-        summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
-    fit(table, &columns, &summary.key)?;
+    if let Some(table) = schema.table(&summary.name) {
+        fit(table, &columns(summary), &summary.key)?;
+    }
     Ok(())
+}
+
+fn columns(summary: &TableSummary) -> Vec<(ColumnName, LogicalType)> {
+    summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect()
 }

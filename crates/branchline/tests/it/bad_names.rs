@@ -66,7 +66,8 @@ async fn a_column_of_no_such_name_is_refused_and_nothing_runs(engine: Engine) {
     for name in UNKNOWN {
         let message =
             scene.fails(&scene.seal(&draft_of(&scene, "products", name)), Code::COLUMN_UNKNOWN).await;
-        assert_eq!(message, format!("table products here has no column {name}"));
+        let needed = "table products here needs column sku, which the backup does not bring";
+        assert_eq!(message, format!("table products here has no column {name}; {needed}"));
     }
 }
 

@@ -7,6 +7,7 @@ use crate::world::{Server, Shop, counts, delivered, ended, introduce, on_both_en
 
 on_both_engines! {
     a_row_without_its_parent_is_held_and_released_when_the_parent_comes
+    a_table_that_the_head_office_lacks_is_held_until_it_was_upgraded
 }
 
 async fn a_row_without_its_parent_is_held_and_released_when_the_parent_comes(engine: Engine) {
@@ -45,6 +46,44 @@ async fn a_row_without_its_parent_is_held_and_released_when_the_parent_comes(eng
     let receipt = delivered(&store.sync().await);
     assert_eq!((&receipt["released"], counts(&receipt).0), (&1.into(), 1), "{receipt}");
     assert_eq!(headquarters.shop.query("SELECT count(*) FROM complaints").await, ["1"]);
+    assert!(headquarters.held().await.is_empty());
+    assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
+}
+
+/// A store that was upgraded first: its new table waits at the head office, and what both know goes in.
+async fn a_table_that_the_head_office_lacks_is_held_until_it_was_upgraded(engine: Engine) {
+    let store = Server::start("STORE-001", Shop::stocked(engine).await).await;
+    let headquarters = Server::start("CENTRAL-HQ", Shop::empty(engine).await).await;
+    introduce(&store, &headquarters).await;
+    for server in [&store, &headquarters] {
+        server.attach().await;
+    }
+    delivered(&store.sync().await);
+    let upgrade = "CREATE TABLE suppliers (id BIGINT PRIMARY KEY, name TEXT);
+        ALTER TABLE products ADD COLUMN supplier BIGINT REFERENCES suppliers (id)";
+    store.shop.execute(upgrade).await;
+    store.shop.execute("INSERT INTO suppliers VALUES (1, 'Ada'), (2, 'Berta')").await;
+    store.shop.execute("UPDATE products SET supplier = 1 WHERE id = 1").await;
+    store.shop.execute("UPDATE products SET price = '8.88' WHERE id = 2").await;
+    let outcome = store.sync().await;
+    let problem = ended(&outcome, "delivered", Code::ROWS_HELD);
+    assert!(problem.message.starts_with("3 rows are held at CENTRAL-HQ; the first: "), "{problem}");
+    let receipt = outcome.receipt.unwrap();
+    assert_eq!((&receipt["success"], &receipt["held"]), (&false.into(), &3.into()), "{receipt}");
+    let mut reasons: Vec<String> = headquarters.held().await.into_iter().map(|row| row.reason).collect();
+    reasons.sort();
+    reasons.dedup();
+    assert!(reasons.iter().any(|reason| reason == "there is no table suppliers here"), "{reasons:?}");
+    assert!(
+        reasons.iter().any(|reason| reason.contains("supplier,") || reason.ends_with("supplier")),
+        "{reasons:?}"
+    );
+    assert_eq!(headquarters.shop.query("SELECT price FROM products WHERE id = 2").await, ["8.88"]);
+    assert!(store.status().await.outbox.is_empty());
+    headquarters.shop.execute(upgrade).await;
+    store.shop.execute("UPDATE products SET price = '9.99' WHERE id = 2").await;
+    let receipt = delivered(&store.sync().await);
+    assert_eq!(receipt["released"], 3, "{receipt}");
     assert!(headquarters.held().await.is_empty());
     assert_eq!(headquarters.shop.hashes().await, store.shop.hashes().await);
 }

@@ -2,7 +2,7 @@
 //! our role may do what will be asked of it. Refusals name the table, the column, the GRANT.
 
 use branchline_core::backup::TableSummary;
-use branchline_core::ports::{ApplyRequest, DatabaseError, OnError};
+use branchline_core::ports::{DatabaseError, OnError};
 use branchline_core::schema::fit;
 use tokio_postgres::error::SqlState;
 
@@ -11,17 +11,6 @@ use crate::postgres::ident::{Ident, list};
 use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
 use crate::postgres::sessions::Fingerprint;
-
-/// The tables of a request, fitted; all are to be staged as yet.
-pub(crate) fn targets(catalogue: &Catalogue, request: &ApplyRequest) -> Result<Vec<Target>, DatabaseError> {
-    let on_error = if request.context.is_some() { request.on_error } else { OnError::Reject };
-    let target = |(slot, summary): (usize, &TableSummary)| {
-        let mut target = target(catalogue, summary, slot, on_error)?;
-        target.marked = request.context.is_some();
-        Ok(target)
-    };
-    request.tables.iter().enumerate().map(target).collect()
-}
 
 /// One table, fitted. Where rows may be held, a column that is missing here holds those rows that have a value in it.
 pub(crate) fn target(

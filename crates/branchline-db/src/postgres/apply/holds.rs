@@ -26,10 +26,10 @@ mod beside;
 pub(crate) mod record;
 
 pub(crate) use absent::turn_into_deletions;
-pub(crate) use beside::decide_beside;
+pub(crate) use beside::{Meeting, decide_beside};
 
 /// Held rows that a report names.
-const NAMED_MAX: usize = 100;
+pub(crate) const NAMED_MAX: usize = 100;
 
 /// Rounds in which something more was found to hold; a chain of rows that hang on each other is no longer than that.
 const ROUNDS_MAX: usize = 10_000;

@@ -33,7 +33,8 @@ pub(crate) struct StagedLives {
 }
 
 impl StagedLives {
-    fn number(&mut self, life: &Life) -> usize {
+    /// The number of a life.
+    pub(crate) fn number(&mut self, life: &Life) -> usize {
         if let Some(number) = self.numbers.get(life) {
             return *number;
         }

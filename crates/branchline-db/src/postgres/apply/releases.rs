@@ -17,20 +17,20 @@ use branchline_core::schema::{ColumnName, LogicalType, TableName, parents_first}
 use super::pass::{Care, Origin, Pass};
 use super::stage::{self, Staging};
 use super::standing::Standing;
-use super::{Target, fit, sequences, slots};
-use crate::postgres::ledger::{Lives, broken, knowledge};
+use super::{Target, fit, native, sequences, slots};
+use crate::postgres::ledger::{Lives, broken, held, knowledge};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
 const HELD: &str = "
     SELECT backup::text, source, table_name, columns, types, key_columns, known_lives, known_generations, line, key
-      FROM branchline.held ORDER BY since, backup, table_name, life, generation, key";
+      FROM branchline.held WHERE NOT unfit ORDER BY since, backup, table_name, life, generation, key";
 
 /// What went in or was overruled is held no more.
 const LET_GO: &str = "
     DELETE FROM branchline.held AS h USING pg_temp.branchline_fact AS f, branchline.captured AS c
      WHERE f.place = ANY ($1) AND f.class <> 'held' AND c.id = f.table_id AND h.table_name = c.name AND h.key = f.key
-       AND h.backup = $2::text::uuid";
+       AND NOT h.unfit AND h.backup = $2::text::uuid";
 const WENT_IN: &str = "
     SELECT count(*) FROM pg_temp.branchline_fact AS f JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
      WHERE f.place = ANY ($1) AND d.verdict IN (2, 3, 5)";
@@ -46,9 +46,36 @@ struct Batch {
 
 /// Held lines of one table that have the same columns.
 #[derive(Debug)]
-struct HeldTable {
-    summary: TableSummary,
-    lines: RowBatch,
+pub(crate) struct HeldTable {
+    pub(crate) summary: TableSummary,
+    pub(crate) lines: RowBatch,
+}
+
+impl HeldTable {
+    /// None as yet.
+    pub(crate) fn new(summary: TableSummary) -> Self {
+        Self { summary, lines: RowBatch::default() }
+    }
+
+    /// Adds a line.
+    pub(crate) fn add(&mut self, line: &str) {
+        self.lines.lines.extend_from_slice(line.as_bytes());
+        self.lines.lines.push(b'\n');
+        self.lines.rows += 1;
+        self.summary.rows += 1;
+        // Which of them are deletions nobody counted: the stage finds out.
+        self.summary.deletions += 1;
+    }
+
+    /// Takes the line at that place out.
+    pub(crate) fn remove(&mut self, place: usize) {
+        let before: usize = self.lines.objects().take(place).map(|line| line.len() + 1).sum();
+        let Some(line) = self.lines.objects().nth(place).map(<[u8]>::len) else { return };
+        self.lines.lines.drain(before..before + line + 1);
+        self.lines.rows -= 1;
+        self.summary.rows -= 1;
+        self.summary.deletions -= 1;
+    }
 }
 
 /// Tries all held rows; answers how many went in.
@@ -65,13 +92,41 @@ pub(crate) async fn try_all(
         for batch in read(session, &standing.lives).await? {
             let (tables, lines) = batch.targets(catalogue, slot);
             slot += tables.len();
-            went_in += batch.try_again(session, catalogue, standing, care, tables, lines).await?;
+            session.run("SAVEPOINT retry").await?;
+            let staging = match stage_lines(session, &tables, &lines).await {
+                Ok(staging) => staging,
+                Err(DatabaseError::ValueNotHeld { table, .. } | DatabaseError::Row { table, .. }) => {
+                    // A column was changed since they were held: which of the rows it holds is found out next time.
+                    session.run("ROLLBACK TO SAVEPOINT retry; RELEASE SAVEPOINT retry").await?;
+                    held::unsettle(session, &table).await?;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            session.run("RELEASE SAVEPOINT retry").await?;
+            went_in += batch.try_again(session, catalogue, standing, care, &tables, &staging).await?;
         }
         released += went_in;
         if went_in == 0 {
             return Ok(released);
         }
     }
+}
+
+/// Stages the lines of a batch, each table's by itself.
+async fn stage_lines(
+    session: &Session,
+    tables: &[Target],
+    lines: &[&HeldTable],
+) -> Result<Staging, DatabaseError> {
+    stage::create(session, tables).await?;
+    let mut staging = Staging::of(lines.iter().map(|held| &held.summary));
+    for (place, held) in lines.iter().enumerate() {
+        staging.take(session, tables, place, &held.lines).await?;
+    }
+    staging.finish(session, tables).await?;
+    native::check(session, tables).await?;
+    Ok(staging)
 }
 
 async fn read(session: &Session, lives: &Lives) -> Result<Vec<Batch>, DatabaseError> {
@@ -91,7 +146,7 @@ async fn read(session: &Session, lives: &Lives) -> Result<Vec<Batch>, DatabaseEr
 }
 
 /// The table of a line as its sender described it.
-fn summary(
+pub(crate) fn summary(
     table: &str,
     columns: Vec<String>,
     types: Vec<String>,
@@ -121,16 +176,10 @@ impl Batch {
             table.summary.name == summary.name && table.summary.columns == summary.columns
         };
         let place = self.tables.iter().position(same).unwrap_or_else(|| {
-            self.tables.push(HeldTable { summary, lines: RowBatch::default() });
+            self.tables.push(HeldTable::new(summary));
             self.tables.len() - 1
         });
-        let table = &mut self.tables[place];
-        table.lines.lines.extend_from_slice(line.as_bytes());
-        table.lines.lines.push(b'\n');
-        table.lines.rows += 1;
-        table.summary.rows += 1;
-        // Which of them are deletions nobody counted: the stage finds out.
-        table.summary.deletions += 1;
+        self.tables[place].add(line);
     }
 
     /// The tables that are here and fit, parents first; rows of others stay where they are.
@@ -166,17 +215,10 @@ impl Batch {
         catalogue: &Catalogue,
         main: &Standing,
         care: Care,
-        tables: Vec<Target>,
-        lines: Vec<&HeldTable>,
+        tables: &[Target],
+        staging: &Staging,
     ) -> Result<u64, DatabaseError> {
-        stage::create(session, &tables).await?;
-        let summaries = lines.iter().map(|held| &held.summary);
-        let mut staging = Staging::of(summaries);
-        for (place, held) in lines.iter().enumerate() {
-            staging.take(session, &tables, place, &held.lines).await?;
-        }
-        staging.finish(session, &tables).await?;
-        stage::analyse(session, &tables).await?;
+        stage::analyse(session, tables).await?;
         let mut standing = main.clone();
         let purged = knowledge::purged(session, &main.lives).await?;
         standing.parties = Parties::new(
@@ -186,11 +228,11 @@ impl Batch {
             &purged,
             &Knowledge::new(),
         );
-        standing.watch(&tables)?;
+        standing.watch(tables)?;
         let pass = Pass {
             session,
             catalogue,
-            tables: &tables,
+            tables,
             origin: Origin {
                 backup: self.backup,
                 source: self.source.clone(),
@@ -204,8 +246,8 @@ impl Batch {
         let mut counts: Vec<TableMerge> =
             (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();
         pass.run(Some(&mut standing), &mut counts).await?;
-        sequences::advance(session, &tables).await?;
-        let places = slots(&tables);
+        sequences::advance(session, tables).await?;
+        let places = slots(tables);
         session.rows_kept(LET_GO, &[&places, &self.backup.to_string()]).await?;
         Ok(session.row_kept(WENT_IN, &[&places]).await?.get::<_, i64>(0).unsigned_abs())
     }

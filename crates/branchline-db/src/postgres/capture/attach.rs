@@ -13,7 +13,7 @@ use super::identity::{Kind, Observed, Partition, Step, Wanted};
 use super::triggers;
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::ledger::captured::{self, Captured};
-use crate::postgres::ledger::{self, Lives, Meta, knowledge};
+use crate::postgres::ledger::{self, Lives, Meta, held, knowledge};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
@@ -234,6 +234,7 @@ impl Step {
                 if known.key != wanted.key.names() {
                     // Texts of another key say nothing of these rows.
                     session.rows_kept(FORGET, &[&known.id, &false]).await?;
+                    held::unsettle(session, &known.name).await?;
                 }
                 wanted.update(session, known.id, true).await?;
                 Ok(wanted.install(known.id))
@@ -249,6 +250,7 @@ impl Step {
             Self::Repartition(known, wanted) => wanted.repartition(session, known).await,
             Self::Remove(known) => {
                 session.rows_kept(FORGET, &[&known.id, &true]).await?;
+                held::unsettle(session, &known.name).await?;
                 Ok(String::new())
             }
         }

@@ -102,7 +102,7 @@ pub(crate) async fn take(sessions: &Arc<Sessions>) -> Result<Taken, DatabaseErro
 }
 
 /// Looks whether the tables are still those that were attached, unless the catalogue is as it was.
-async fn bring_in_step(sessions: &Sessions, session: &Session) -> Result<(), DatabaseError> {
+pub(crate) async fn bring_in_step(sessions: &Sessions, session: &Session) -> Result<(), DatabaseError> {
     let own = Meta::read(session).await?.own().ok_or(DatabaseError::NotAttached)?;
     let (fingerprint, catalogue) = sessions.catalogue(session).await?;
     if sessions.is_in_step(&fingerprint) {

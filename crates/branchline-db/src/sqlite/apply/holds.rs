@@ -27,7 +27,7 @@ use super::versions::{Versioned, staged_key};
 use super::{blocks, clashes, images, orphans};
 
 /// Rows of a backup that a report names.
-const NAMED_MAX: usize = 100;
+pub(super) const NAMED_MAX: usize = 100;
 
 const EARLY: &str = "SELECT n, code, reason, line FROM branchline_stage.early WHERE place = ?1 ORDER BY n";
 
@@ -253,6 +253,7 @@ impl<'a> StagedRow<'a> {
             code: fault.cause.code(),
             reason: fault.cause.reason(),
             columns: written(&columns),
+            key_columns: None,
             line,
         };
         let is_absent = |kind: i64| kind == Removal::Absent as i64 || kind == Removal::Mirrored as i64;
@@ -264,7 +265,7 @@ impl<'a> StagedRow<'a> {
 const FIRST_VALUE: usize = 7;
 
 /// Columns as the ledger keeps them: a line each.
-fn written(columns: &[ColumnSummary]) -> String {
+pub(super) fn written(columns: &[ColumnSummary]) -> String {
     let lines: Vec<_> =
         columns.iter().map(|column| format!("{}\t{}", column.logical_type, column.name)).collect();
     lines.join("\n")

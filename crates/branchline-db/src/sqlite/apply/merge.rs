@@ -26,7 +26,7 @@ use super::spelling::Search;
 use super::unique_swap::Leaving;
 use super::versions::Versioned;
 use super::{
-    Work, absence, beside, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, retry, rows,
+    Work, absence, beside, blocks, conflicts, decide, foreign_keys, holds, mirror, probe, refit, retry, rows,
     spelling,
 };
 use crate::stages::Stages;
@@ -40,7 +40,9 @@ const LOCKED: [&str; 7] = ["compare", "decide", "update", "insert", "check", "de
 
 /// Merges everything; the caller rolls back where it fails.
 pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
-    let Work { connection, request, catalogue, schema_version, plans, removals, lives, stages, .. } = work;
+    let Work {
+        connection, request, catalogue, schema_version, plans, removals, lives, unfit, stages, ..
+    } = work;
     three_times(|| connection.execute_batch(BEGIN_IMMEDIATE).map_err(failed))?;
     stages.end("wait");
     connection.execute_batch(DEFER).map_err(failed)?;
@@ -62,8 +64,13 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
     let mut tables = vec![TableMerge::default(); of_the_backup];
     let mut versioned = Versioned::begin(connection, request)?;
     let mut retried = Retried::none(of_the_backup);
+    let mut of_unfit = Vec::new();
     if let Some(versioned) = &mut versioned {
         versioned.number_lives(lives)?;
+        refit::all(versioned, catalogue, lives, 2 * of_the_backup)?;
+    }
+    let unfit_tables = unfit.keep(versioned.as_ref(), &mut of_unfit)?;
+    if let Some(versioned) = &mut versioned {
         beside::settle(versioned, plans, removals, &mut tables)?;
         let mut stage = Stage { connection, catalogue, plans, removals, lives };
         stage.restage(versioned, &mut retried)?;
@@ -73,8 +80,10 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         tables.resize(plans.len(), TableMerge::default());
     }
     let mut merge = Merge { connection, request, catalogue, versioned: versioned.as_ref(), stages };
-    let outcome = merge.carry_out(plans, removals, &retried, &mut tables)?;
+    let mut outcome = merge.carry_out(plans, removals, &retried, &mut tables)?;
     tables.truncate(of_the_backup);
+    outcome.held.extend(of_unfit);
+    outcome.held.truncate(holds::NAMED_MAX);
     let close = request.context.as_ref().and_then(|context| context.day.as_ref());
     let day = close.map_or_else(|| Ok(Vec::new()), |close| day::check(connection, catalogue, close))?;
     let stages = stages.report();
@@ -82,7 +91,7 @@ pub(super) fn run(work: &mut Work) -> Result<MergeReport, DatabaseError> {
         stages.iter().filter(|(name, _)| LOCKED.contains(name)).map(|(_, taken)| *taken).sum();
     // SQLite counts broken keys row by row; the joins are there to say which row it is.
     Ok(MergeReport {
-        tables,
+        tables: unfit.join(&tables, &unfit_tables),
         foreign_keys: ForeignKeyCheck::RowByRow,
         locked_for,
         stages,

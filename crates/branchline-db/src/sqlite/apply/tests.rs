@@ -9,7 +9,7 @@ use branchline_core::backup::{BackupType, TableSummary};
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, Epoch, Generation, Sequence};
 use branchline_core::knowledge::Knowledge;
-use branchline_core::ports::{AttachRequest, MergeContext};
+use branchline_core::ports::{AttachRequest, MergeContext, OnError};
 use branchline_core::schema::TableName;
 use branchline_core::value::Value;
 use branchline_core::version::{ChangeTime, Dot, Life, Version};
@@ -73,6 +73,7 @@ fn request(catalogue: &Catalogue) -> ApplyRequest {
             day: None,
         }),
         on_error: OnError::Hold,
+        left_out: Vec::new(),
     }
 }
 

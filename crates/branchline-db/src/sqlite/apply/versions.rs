@@ -144,6 +144,11 @@ impl<'a> Versioned<'a> {
         self.in_place_of_held.contains(&(plan.place, n))
     }
 
+    /// Where the rows of the backup itself come from.
+    pub(super) fn first_origin(&self) -> &Origin {
+        &self.origins[0]
+    }
+
     /// Where the rows of a plan come from.
     pub(super) fn origin(&self, plan: &TablePlan) -> &Origin {
         &self.origins[plan.origin]
@@ -174,6 +179,16 @@ impl<'a> Versioned<'a> {
         first: usize,
         table: &VersionedTable<'_>,
     ) -> Result<Version, DatabaseError> {
+        let version = self.version_of_staged(row, first)?;
+        Ok(version.unwrap_or_else(|| Version::base(table.base.clone())))
+    }
+
+    /// The version in five columns of a staged row, from `first` on, where it has one.
+    pub(super) fn version_of_staged(
+        &self,
+        row: &Row<'_>,
+        first: usize,
+    ) -> Result<Option<Version>, DatabaseError> {
         let number = |place: usize| row.get::<_, Option<i64>>(first + place).map_err(failed);
         let dot = |place: usize| -> Result<Option<Dot>, DatabaseError> {
             let (Some(life), Some(generation)) = (number(place)?, number(place + 1)?) else {
@@ -182,13 +197,13 @@ impl<'a> Versioned<'a> {
             let life = usize::try_from(life).ok().and_then(|place| self.staged.get(place)).cloned();
             Ok(life.map(|life| Dot::new(life, Generation::new(generation.cast_unsigned()))))
         };
-        let Some(known) = dot(0)? else { return Ok(Version::base(table.base.clone())) };
+        let Some(known) = dot(0)? else { return Ok(None) };
         let time = number(2)?.unwrap_or_default().cast_unsigned();
-        Ok(Version {
+        Ok(Some(Version {
             dot: known,
             time: branchline_core::version::ChangeTime::from_micros(time),
             was: dot(3)?,
-        })
+        }))
     }
 
     /// Brings the clock up to the source's: what is noted from here on is later than all that the backup holds.

@@ -9,7 +9,7 @@
 //! | whose columns changed | its triggers are made again: those that were there have noted everything meanwhile |
 //! | whose unique keys grew | the same, and a compare is due: rows replaced under the new key were not noted |
 //! | whose key changed | one that is dropped and one that is new |
-//! | that is gone, or that the settings leave out | captured no more: its versions, its log and what is held of it go |
+//! | that is gone, or that the settings leave out | captured no more: its versions and its log go, and what is held of it waits until it is back |
 //!
 //! Everything happens in the caller's transaction, under the write lock. Tables with more key columns than the log has
 //! room for are never captured.
@@ -105,6 +105,7 @@ fn bring_in_step(
     found: &Standing,
     left_out: &[TableName],
 ) -> Result<AttachReport, DatabaseError> {
+    ledger::migrate(connection, ledger::Part::Capture)?;
     Step::new(connection, found, left_out.to_vec())?.take(false)
 }
 
@@ -244,7 +245,7 @@ impl<'a> Step<'a> {
         self.drop_triggers(table.id)?;
         change::forget_table(self.connection, table.id)?;
         version::forget_table(self.connection, table.id)?;
-        held::forget_table(self.connection, &table.name)?;
+        held::unsettle(self.connection, &table.name, &table.shape.key_columns)?;
         captured::remove(self.connection, table.id)
     }
 

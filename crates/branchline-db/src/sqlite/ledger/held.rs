@@ -3,6 +3,9 @@
 //! A row is kept as it stands in a backup of its own: its line, and the columns of that line (`columns`, a line each:
 //! the logical type, a tab, the name). A newer version of the same row takes its place. What the source knew when it
 //! sealed the backup is kept too (`branchline_held_known`), because the row is decided anew when it is tried again.
+//! Where `key_columns` is given, the table did not fit when the row came, or does not any more: its key is not yet what it
+//! is to the table here, and these are the columns of the key that it came with, a line each. Such a row is tried again
+//! once the table fits.
 //! `since` is when the backup that brought it was recorded: what time it is, only the node knows.
 
 use std::str::FromStr;
@@ -15,7 +18,7 @@ use branchline_core::ports::{DatabaseError, HeldRow};
 use branchline_core::schema::{ColumnName, TableName};
 use branchline_core::version::Version;
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, params, params_from_iter};
 
 use super::super::error::failed;
 use super::life::{self, Lives};
@@ -46,17 +49,19 @@ pub(super) const KNOWN_TABLE: &str = "CREATE TABLE main.branchline_held_known (
     generation INTEGER NOT NULL,
     PRIMARY KEY (backup, life)
 )";
+/// A migration of its own.
+pub(super) const ADD_KEY_COLUMNS: &str = "ALTER TABLE main.branchline_held ADD COLUMN key_columns TEXT";
 const ALL: &str =
     "SELECT h.table_name, h.readable, h.life, h.generation, h.time, h.was_life, h.was_generation,
     h.source, h.backup, h.reason, h.code, a.applied_at FROM main.branchline_held AS h
     LEFT JOIN main.branchline_applied AS a ON a.backup = h.backup ORDER BY h.id";
 const VERSIONS: &str = "SELECT life, generation, time, was_life, was_generation FROM main.branchline_held";
 const LINES: &str =
-    "SELECT id, table_name, life, generation, time, was_life, was_generation, source, backup, columns, line, key
-    FROM main.branchline_held ORDER BY id";
+    "SELECT id, table_name, life, generation, time, was_life, was_generation, source, backup, columns,
+    line, key, key_columns FROM main.branchline_held WHERE {which} ORDER BY id";
 const PUT: &str = "INSERT OR REPLACE INTO main.branchline_held (table_name, key, readable, life, generation, time, was_life,
-    was_generation, source, backup, code, reason, columns, line)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    was_generation, source, backup, code, reason, columns, line, key_columns)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 const SET_REASON: &str = "UPDATE main.branchline_held SET code = ?2, reason = ?3 WHERE id = ?1";
 const SET_LINE: &str = "UPDATE main.branchline_held SET line = ?2 WHERE id = ?1";
 const REMOVE: &str = "DELETE FROM main.branchline_held WHERE id = ?1";
@@ -65,7 +70,11 @@ const ADD_KNOWN: &str =
 const KNOWN: &str = "SELECT life, generation FROM main.branchline_held_known WHERE backup = ?1";
 const FORGET_KNOWN: &str = "DELETE FROM main.branchline_held_known
     WHERE backup NOT IN (SELECT backup FROM main.branchline_held)";
-const FORGET_TABLE: &str = "DELETE FROM main.branchline_held WHERE table_name = ?1";
+/// No key that a table has ends like that.
+const UNSETTLE: &str = "UPDATE main.branchline_held SET key_columns = ?2, key = key || ' of ' || backup
+    WHERE table_name = ?1 AND key_columns IS NULL";
+const SET_KEY: &str =
+    "UPDATE main.branchline_held SET key = ?2, readable = ?3, key_columns = NULL WHERE id = ?1";
 
 /// All of them, in the order in which they came.
 pub(in super::super) fn all(connection: &Connection, lives: &Lives) -> Result<Vec<HeldRow>, DatabaseError> {
@@ -99,6 +108,8 @@ pub(in super::super) struct Holding<'a> {
     pub(in super::super) code: Code,
     pub(in super::super) reason: String,
     pub(in super::super) columns: String,
+    /// The columns of its key, where its table does not fit.
+    pub(in super::super) key_columns: Option<String>,
     pub(in super::super) line: Vec<u8>,
 }
 
@@ -127,6 +138,7 @@ pub(in super::super) fn put(
         row.reason,
         row.columns,
         row.line,
+        row.key_columns,
     ];
     connection.execute(PUT, values).map_err(failed)?;
     for (known, generation) in theirs.iter() {
@@ -159,6 +171,8 @@ pub(in super::super) struct HeldLine {
     pub(in super::super) backup: BackupId,
     pub(in super::super) columns: String,
     pub(in super::super) line: Vec<u8>,
+    /// The columns of the key that it came with, where its table did not fit.
+    pub(in super::super) key_columns: Option<String>,
 }
 
 impl HeldLine {
@@ -178,13 +192,41 @@ pub(in super::super) fn set_line(connection: &Connection, id: i64, line: &[u8]) 
     connection.execute(SET_LINE, params![id, line]).map(drop).map_err(failed)
 }
 
-/// All of them, in the order in which they came.
+/// Those whose tables fitted, in the order in which they came.
 pub(in super::super) fn lines(
     connection: &Connection,
     lives: &Lives,
 ) -> Result<Vec<HeldLine>, DatabaseError> {
-    let mut statement = connection.prepare(LINES).map_err(failed)?;
-    let mut rows = statement.query([]).map_err(failed)?;
+    read_lines(connection, lives, "key_columns IS NULL", &[])
+}
+
+/// Those whose tables did not fit, in the order in which they came.
+pub(in super::super) fn unfit(
+    connection: &Connection,
+    lives: &Lives,
+) -> Result<Vec<HeldLine>, DatabaseError> {
+    read_lines(connection, lives, "key_columns IS NOT NULL", &[])
+}
+
+/// The one that is held under a key of a table that fits, if one is.
+pub(in super::super) fn of_key(
+    connection: &Connection,
+    lives: &Lives,
+    table: &TableName,
+    key: &str,
+) -> Result<Option<HeldLine>, DatabaseError> {
+    let which = "key_columns IS NULL AND table_name = ?1 AND key = ?2";
+    Ok(read_lines(connection, lives, which, &[table.as_str(), key])?.pop())
+}
+
+fn read_lines(
+    connection: &Connection,
+    lives: &Lives,
+    which: &str,
+    values: &[&str],
+) -> Result<Vec<HeldLine>, DatabaseError> {
+    let mut statement = connection.prepare(&LINES.replace("{which}", which)).map_err(failed)?;
+    let mut rows = statement.query(params_from_iter(values)).map_err(failed)?;
     let mut held = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         held.push(HeldLine {
@@ -196,6 +238,7 @@ pub(in super::super) fn lines(
             backup: parsed(row, 8)?,
             columns: text(row, 9)?,
             line: row.get(10).map_err(failed)?,
+            key_columns: row.get(12).map_err(failed)?,
         });
     }
     Ok(held)
@@ -243,12 +286,24 @@ pub(in super::super) fn without_held(
     Ok(knowledge.without(versions.iter().flat_map(Version::dots)))
 }
 
-/// Forgets what is held of a table.
-pub(in super::super) fn forget_table(
+/// Says that the rows of a table do not fit any more: it is gone, or its key is another one. `key_columns` are those that
+/// it had, a line each.
+pub(in super::super) fn unsettle(
     connection: &Connection,
     table: &TableName,
+    key_columns: &str,
 ) -> Result<(), DatabaseError> {
-    connection.execute(FORGET_TABLE, params![table.as_str()]).map(drop).map_err(failed)
+    connection.execute(UNSETTLE, params![table.as_str(), key_columns]).map(drop).map_err(failed)
+}
+
+/// Says what a row's key is to its table, now that it fits.
+pub(in super::super) fn set_key(
+    connection: &Connection,
+    id: i64,
+    key: &str,
+    readable: &str,
+) -> Result<(), DatabaseError> {
+    connection.execute(SET_KEY, params![id, key, readable]).map(drop).map_err(failed)
 }
 
 fn text(row: &Row<'_>, place: usize) -> Result<String, DatabaseError> {

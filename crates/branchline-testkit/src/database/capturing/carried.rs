@@ -290,6 +290,7 @@ fn request(
             day: None,
         }),
         on_error: OnError::Hold,
+        left_out: Vec::new(),
     }
 }
 

@@ -219,7 +219,7 @@ pub struct PlannedTable {
     /// Rows that the peer has and this backup would remove, where a mirror is asked for.
     #[serde(default)]
     pub removed: Option<u64>,
-    /// Why the peer would refuse it, or why it stays at home.
+    /// Why the peer would refuse it or hold its rows, or why it stays at home.
     pub obstacle: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use crate::api::v1::{PlannedTable, Problem, SyncAnswer, SyncOutcome};
 use crate::node::Node;
 use crate::node::progress::ProgressSink;
 use crate::stages::pack::tables_in_order;
-use crate::stages::plan::fits;
+use crate::stages::plan::{fits, misfit};
 
 impl Node {
     /// Says what would be sent, and what the peers would make of it. For a mirror the rows that would be removed are
@@ -32,7 +32,10 @@ impl Node {
                 continue;
             }
             let there = target.hello.as_ref().ok().and_then(|hello| hello.schema.as_ref());
-            let mut planned: Vec<_> = planned_tables(&schema, there).collect();
+            // Rows with versions are held where they cannot go in; others are refused with all of the backup.
+            let holds =
+                captured.is_some() && target.hello.as_ref().is_ok_and(|hello| hello.standing.is_some());
+            let mut planned: Vec<_> = planned_tables(&schema, there, holds).collect();
             if wish.mirror && there.is_some() {
                 let compared = self.compare(target.peer.id.as_str(), &[], false, progress).await?;
                 for table in &mut planned {
@@ -41,7 +44,7 @@ impl Node {
                 }
             }
             let unreachable = target.hello.as_ref().err().map(|error| Problem::of(error));
-            let problem = unreachable.or_else(|| first_obstacle(&schema, there?));
+            let problem = unreachable.or_else(|| first_obstacle(&schema, there.filter(|_| !holds)?));
             let rows = planned.iter().map(|table| table.rows).sum();
             let planned_outcome = outcome::outcome(&target, None, "planned", problem);
             let backup_type = Some(BackupType::Full.to_string());
@@ -83,11 +86,18 @@ fn first_obstacle(schema: &Schema, there: &Schema) -> Option<Problem> {
 fn planned_tables<'a>(
     schema: &'a Schema,
     there: Option<&'a Schema>,
+    holds: bool,
 ) -> impl Iterator<Item = PlannedTable> + 'a {
     let tables = tables_in_order(schema);
     let sent = tables.into_iter().filter_map(|name| schema.table(&name)).map(move |table| {
         let summary = TableSummary::of(table);
-        let obstacle = there.and_then(|there| fits(&summary, there).err()).map(|error| error.to_string());
+        let obstacle = there.and_then(|there| {
+            if holds {
+                misfit(&summary, there).map(|misfit| format!("its rows would be held there: {misfit}"))
+            } else {
+                fits(&summary, there).err().map(|error| error.to_string())
+            }
+        });
         PlannedTable { table: table.name.to_string(), rows: table.rows_estimated, removed: None, obstacle }
     });
     let kept = schema.tables().filter_map(|table| {

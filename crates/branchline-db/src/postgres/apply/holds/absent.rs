@@ -22,11 +22,11 @@ const LACKED: &str = "
     SELECT h.life, h.generation, h.time, h.was_life, h.was_generation, h.key, h.line, h.columns, h.types, h.key_columns,
            h.known_lives, h.known_generations
       FROM branchline.held AS h
-     WHERE h.table_name = $1
+     WHERE h.table_name = $1 AND NOT h.unfit
        AND NOT EXISTS (SELECT FROM pg_temp.branchline_fact AS f WHERE f.place = $2 AND f.key = h.key)";
 const TURN: &str = "
     UPDATE branchline.held SET line = $3, known_lives = $4, known_generations = $5
-     WHERE table_name = $1 AND md5(key) = md5($2) AND key = $2";
+     WHERE table_name = $1 AND NOT unfit AND md5(key) = md5($2) AND key = $2";
 
 /// Turns those into deletions.
 pub(crate) async fn turn_into_deletions(

@@ -4,8 +4,10 @@
 //! incoming one is decided against the row that is here. Until the winner goes in, none of the others is here either: a
 //! held row stands for them.
 
+use branchline_core::id::{BackupId, ServerId};
 use branchline_core::merge::{Verdict, decide_beside_held, decide_held};
 use branchline_core::ports::DatabaseError;
+use branchline_core::version::Version;
 
 use crate::postgres::apply::facts::Subject;
 use crate::postgres::apply::pass::Origin;
@@ -21,7 +23,7 @@ const BESIDE: &str = "
            f.life, f.generation, f.time, f.was_life, f.was_generation, h.table_name, h.key, h.line
       FROM pg_temp.branchline_fact AS f
       JOIN branchline.captured AS c ON c.id = f.table_id
-      JOIN branchline.held AS h ON h.table_name = c.name AND h.key = f.key
+      JOIN branchline.held AS h ON h.table_name = c.name AND h.key = f.key AND NOT h.unfit
      WHERE f.life IS NOT NULL AND f.place = ANY ($1)";
 const SET: &str = "
     UPDATE pg_temp.branchline_fact SET class = $3 WHERE place = $1 AND number = $2";
@@ -33,10 +35,11 @@ const STAND_FOR: &str = "
               FROM pg_temp.branchline_fact AS f
              CROSS JOIN LATERAL (VALUES (f.life, f.generation), (f.was_life, f.was_generation)) AS d (life, generation)
              WHERE f.place = $1 AND f.number = $2 AND d.life IS NOT NULL) AS d
-     WHERE h.table_name = $3 AND md5(h.key) = md5($4) AND h.key = $4";
+     WHERE h.table_name = $3 AND md5(h.key) = md5($4) AND h.key = $4 AND NOT h.unfit";
 const DROP_HELD: &str = "
     WITH dropped AS (
-      DELETE FROM branchline.held WHERE table_name = $3 AND md5(key) = md5($4) AND key = $4 RETURNING *)
+      DELETE FROM branchline.held
+       WHERE table_name = $3 AND NOT unfit AND md5(key) = md5($4) AND key = $4 RETURNING *)
     INSERT INTO pg_temp.branchline_stands_for
     SELECT $1, $2, d.life, d.generation
       FROM dropped AS h
@@ -47,6 +50,37 @@ const DROP_HELD: &str = "
 const RECORD: &str = "
     INSERT INTO branchline.conflict (table_name, key, backup, source, taken, ours, our_version, theirs, their_version)
     VALUES ($1, $2, $3::text::uuid, $4, $5, $6, $7, NULL, $8)";
+
+/// A held row, and one that comes in for its key.
+pub(crate) struct Meeting<'a> {
+    pub(crate) table: &'a str,
+    pub(crate) key: &'a str,
+    /// The held row's line.
+    pub(crate) line: &'a str,
+    pub(crate) held: &'a Version,
+    pub(crate) incoming: &'a Version,
+}
+
+impl Meeting<'_> {
+    /// Puts it on record as a conflict; `taken` says whether the incoming row won.
+    pub(crate) async fn record(
+        &self,
+        session: &Session,
+        backup: BackupId,
+        source: &ServerId,
+        taken: bool,
+    ) -> Result<(), DatabaseError> {
+        let Self { table, key, line, held, incoming } = self;
+        let versions = [held, incoming].map(|version| {
+            format!("{}/{}@{}", version.dot.life, version.dot.generation, version.time.micros())
+        });
+        let (backup, source) = (backup.to_string(), source.as_str());
+        session
+            .rows_kept(RECORD, &[table, key, &backup, &source, &taken, line, &versions[0], &versions[1]])
+            .await
+            .map(drop)
+    }
+}
 
 /// Whether anything is held.
 pub(super) async fn any_held(session: &Session) -> Result<bool, DatabaseError> {
@@ -75,25 +109,9 @@ pub(crate) async fn decide_beside(
         let (table, key): (String, String) = (row.get(12), row.get(13));
         let beside = decide_beside_held(&incoming, &held, false, &standing.parties);
         if beside.is_conflict() {
-            let (backup, line) = (origin.backup.to_string(), row.get::<_, String>(14));
-            let versions = [&held, &incoming].map(|version| {
-                format!("{}/{}@{}", version.dot.life, version.dot.generation, version.time.micros())
-            });
-            session
-                .rows_kept(
-                    RECORD,
-                    &[
-                        &table,
-                        &key,
-                        &backup,
-                        &origin.source.as_str(),
-                        &beside.takes(),
-                        &line,
-                        &versions[0],
-                        &versions[1],
-                    ],
-                )
-                .await?;
+            let meeting =
+                Meeting { table: &table, key: &key, line: row.get(14), held: &held, incoming: &incoming };
+            meeting.record(session, origin.backup, &origin.source, beside.takes()).await?;
         }
         let verdict = if beside.takes() {
             session.rows_kept(DROP_HELD, &[&place, &number, &table, &key]).await?;

@@ -4,6 +4,7 @@
 //! because it decides at each try whether the row overrules what is here.
 
 use branchline_core::backup::TableSummary;
+use branchline_core::backup::v1::with_version;
 use branchline_core::code::Code;
 use branchline_core::ports::{DatabaseError, HeldReport, TableMerge};
 use branchline_core::schema::ColumnName;
@@ -12,6 +13,7 @@ use super::{held_table, report};
 use crate::postgres::apply::facts::Subject;
 use crate::postgres::apply::pass::Pass;
 use crate::postgres::apply::standing::Standing;
+use crate::postgres::capture::version_of;
 use crate::postgres::ledger::{broken, knowledge};
 use crate::postgres::table_reader::TableReader;
 
@@ -35,7 +37,7 @@ const KEEP: &str = "
       FROM unnest($9::text[], $10::int4[], $11::int8[], $12::int8[], $13::int4[], $14::int8[], $15::text[],
                   $16::text[], $17::text[], $19::int8[])
         AS r (key, life, generation, time, was_life, was_generation, line, code, reason, number)
-    ON CONFLICT (table_name, md5(key)) DO UPDATE
+    ON CONFLICT (table_name, unfit, md5(key)) DO UPDATE
        SET source = excluded.source, backup = excluded.backup, columns = excluded.columns, types = excluded.types,
            key_columns = excluded.key_columns, known_lives = excluded.known_lives,
            known_generations = excluded.known_generations,
@@ -100,7 +102,10 @@ pub(crate) async fn write(
         rows.times.push(row.get(6));
         rows.was_lives.push(row.get(7));
         rows.was_generations.push(row.get(8));
-        rows.lines.push(came.unwrap_or(line));
+        rows.lines.push(match came {
+            Some(came) => versioned(&came, row, standing)?,
+            None => line,
+        });
         rows.codes.push(code.to_owned());
         rows.reasons.push(row.get(3));
     }
@@ -117,6 +122,12 @@ pub(crate) async fn write(
         keep(pass, standing, subject, &rows, &columns).await?;
     }
     Ok(counts)
+}
+
+/// A line that came, with the row's version in it: one of a base has none of its own.
+fn versioned(line: &str, row: &tokio_postgres::Row, standing: &Standing) -> Result<String, DatabaseError> {
+    let version = version_of(row, 4, &standing.lives)?.ok_or_else(|| broken("a row without a version"))?;
+    Ok(String::from_utf8_lossy(&with_version(line.as_bytes(), &version)).into_owned())
 }
 
 /// The lines of the held rows, in the order of their numbers.
