@@ -14,7 +14,7 @@
 //! | `version` | rows and tombstones that are not of their table's base, each with its version |
 //! | `held` | rows that could not be applied, each with its reason |
 //! | `conflict` | conflicts that were decided, each with both images |
-//! | `scope` | of each peer that filters keep rows from: a number for each table, and what its filter was when a pack last looked |
+//! | `scope` | of each peer that filters keep rows from: a number for each table, what its filter was when a pack last looked, and whether the peer was told that there is one |
 //! | `in_scope` | the keys of rows of such a table that the peer has, or may have |
 //!
 //! Made on first need, in one transaction under an advisory lock. Migrations are only ever added. The shop's own
@@ -166,6 +166,7 @@ const FILTER: &str = "
       table_id int4 NOT NULL,
       peer text NOT NULL,
       filter text NOT NULL,
+      told bool NOT NULL DEFAULT false,
       CONSTRAINT scope_once UNIQUE (table_id, peer));
     CREATE TABLE branchline.in_scope (
       scope_id int4 NOT NULL REFERENCES branchline.scope ON DELETE CASCADE,

@@ -141,14 +141,19 @@ impl Watched {
         backup_type: BackupType,
         source: &ServerId,
     ) -> Option<Self> {
+        let is_kept_back = known.kept_from.iter().any(|peer| peer == source.as_str());
         Some(Self {
             id: known.id,
             key: Key::of(&target.table, &target.relation).ok()?,
             base: known.base.clone(),
             theirs: summary.base.clone(),
-            is_whole: backup_type == BackupType::Full && !summary.filtered && summary.base.is_some(),
+            // What was kept from the source it cannot have deleted, whatever it says.
+            is_whole: backup_type == BackupType::Full
+                && !summary.filtered
+                && !is_kept_back
+                && summary.base.is_some(),
             in_part: known.in_part || summary.filtered,
-            is_kept_back: known.kept_from.iter().any(|peer| peer == source.as_str()),
+            is_kept_back,
         })
     }
 }

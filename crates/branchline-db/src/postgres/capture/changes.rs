@@ -38,8 +38,8 @@ const HAS_VERSIONS: &str = "SELECT EXISTS (SELECT FROM branchline.version WHERE 
 pub(crate) struct PostgresChanges {
     taken: Taken,
     open: Option<TableReader>,
-    /// The plan for which was decided what goes of the tables that it filters.
-    decided: Option<PackPlan>,
+    /// The plan for which was decided what goes of the tables that it filters, and those that have something.
+    decided: Option<(PackPlan, Vec<i32>)>,
 }
 
 impl PostgresChanges {
@@ -55,10 +55,10 @@ impl PostgresChanges {
     /// Decides what goes of the tables that a plan filters, unless that was done.
     async fn decide(&mut self, plan: &PackPlan) -> Result<(), DatabaseError> {
         let Some(to) = &plan.scope else { return Ok(()) };
-        if self.decided.as_ref() != Some(plan) {
+        if self.decided.as_ref().is_none_or(|(decided, _)| decided != plan) {
             self.decided = None;
-            in_scope::decide(&self.taken, plan, to).await?;
-            self.decided = Some(plan.clone());
+            let named = in_scope::decide(&self.taken, plan, to).await?;
+            self.decided = Some((plan.clone(), named));
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl PostgresChanges {
         if plan.takes(&newest(position)) {
             named.extend(logged);
         }
-        let scoped = if plan.scope.is_some() { in_scope::tables(reader).await? } else { Vec::new() };
+        let scoped = self.decided.as_ref().map_or(&[][..], |(_, named)| named);
         let all = matches!(plan.selection, Selection::Full);
         let has = |known: &&Captured| {
             let some = if is_filtered(plan, &known.name) {

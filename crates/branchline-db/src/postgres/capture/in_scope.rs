@@ -52,25 +52,27 @@ const TABLES: &str = "SELECT DISTINCT table_id FROM pg_temp.branchline_scoped WH
 const ANY_CHANGED: &str = "SELECT EXISTS (SELECT FROM pg_temp.branchline_scoped WHERE changed)";
 const CHANGED: &str = "SELECT table_id, key, state, was FROM pg_temp.branchline_scoped WHERE changed";
 
-/// Decides what goes of all tables that the plan filters, and puts what the peer will have on record.
-pub(super) async fn decide(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<(), DatabaseError> {
+/// Decides what goes of all tables that the plan filters, and puts what the peer will have on record. Answers the tables
+/// that have something to say: rows, or for the first time that some are kept back. Before the peer knows that, it must
+/// not lack any: that its own full backup lacks one would say that it was deleted.
+pub(super) async fn decide(
+    taken: &Taken,
+    plan: &PackPlan,
+    to: &ScopedPeer,
+) -> Result<Vec<i32>, DatabaseError> {
     let session = &taken.reader;
     session.run("SAVEPOINT branchline_scope").await?;
     let decided = decide_all(taken, plan, to).await;
-    if let Err(error) = decided {
+    let after = match &decided {
+        Ok(_) => "RELEASE SAVEPOINT branchline_scope",
         // The position is as good as before, for other peers.
-        session.run("ROLLBACK TO SAVEPOINT branchline_scope; RELEASE SAVEPOINT branchline_scope").await?;
-        return Err(error);
-    }
-    session.run("RELEASE SAVEPOINT branchline_scope").await
+        Err(_) => "ROLLBACK TO SAVEPOINT branchline_scope; RELEASE SAVEPOINT branchline_scope",
+    };
+    session.run(after).await?;
+    decided
 }
 
-/// The tables of which anything goes, where that was decided.
-pub(super) async fn tables(session: &Session) -> Result<Vec<i32>, DatabaseError> {
-    Ok(session.rows(TABLES, &[]).await?.iter().map(|row| row.get(0)).collect())
-}
-
-async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<(), DatabaseError> {
+async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<Vec<i32>, DatabaseError> {
     let (session, catalogue) = (&taken.reader, &taken.catalogue);
     let sql = ScopeSql { catalogue, scope: &to.scope };
     let order = parents_first(catalogue.schema().syncable()).into_iter().flat_map(|group| group.tables);
@@ -83,12 +85,15 @@ async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<(
     session.run(SCOPED).await?;
     let recorded = scope::recorded(session, &to.peer).await?;
     let pack = Pack::of(taken, plan, to)?;
-    let mut filters = Vec::new();
+    let (mut filters, mut named) = (Vec::new(), Vec::new());
     session.as_shop_in_utc().await?;
     for name in &order {
         let Some(subject) = pack.subject(name, &recorded)? else { continue };
         let statement = pack.statement(&subject)?;
         session.run_raw(&statement).await.map_err(|error| refused(session, name, &error))?;
+        if subject.recorded.is_none_or(|known| known.filter != subject.filter || !known.told) {
+            named.push(subject.known.id);
+        }
         if subject.recorded.is_none_or(|known| known.filter != subject.filter) {
             filters.push((subject.known.id, subject.filter));
         }
@@ -99,7 +104,8 @@ async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<(
         let decided = Decided { peer: &to.peer, filters: &filters, entries: CHANGED };
         decided.write(&taken.sessions, session).await?;
     }
-    Ok(())
+    named.extend(session.rows(TABLES, &[]).await?.iter().map(|row| row.get::<_, i32>(0)));
+    Ok(named)
 }
 
 /// What the conditions of a table's filter ran into, or what else failed.

@@ -34,7 +34,7 @@ pub(crate) const CAME: i16 = 3;
 /// It may be there, and is being taken out.
 pub(crate) const LEAVING: i16 = 4;
 
-const RECORDED: &str = "SELECT table_id, id, filter FROM branchline.scope WHERE peer = $1";
+const RECORDED: &str = "SELECT table_id, id, filter, told FROM branchline.scope WHERE peer = $1";
 
 const CONFIRM: &str = "
     WITH gone AS (
@@ -42,7 +42,8 @@ const CONFIRM: &str = "
        WHERE s.peer = $1 AND e.scope_id = s.id AND e.state = 4 RETURNING 1),
     there AS (
       UPDATE branchline.in_scope AS e SET state = 0 FROM branchline.scope AS s
-       WHERE s.peer = $1 AND e.scope_id = s.id AND e.state = 2 RETURNING 1)
+       WHERE s.peer = $1 AND e.scope_id = s.id AND e.state = 2 RETURNING 1),
+    told AS (UPDATE branchline.scope SET told = true WHERE peer = $1 AND NOT told)
     SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM there)";
 const DOUBT: &str = "UPDATE branchline.in_scope SET state = 2 WHERE state IN (0, 4)";
 
@@ -50,7 +51,7 @@ const RECORD: &str = "
     INSERT INTO branchline.scope AS s (table_id, peer, filter)
     SELECT d.table_id, $1, d.filter FROM unnest($2::int4[], $3::text[]) AS d (table_id, filter)
      WHERE d.table_id IN (SELECT id FROM branchline.captured)
-    ON CONFLICT (table_id, peer) DO UPDATE SET filter = excluded.filter WHERE s.filter <> excluded.filter";
+    ON CONFLICT (table_id, peer) DO UPDATE SET filter = excluded.filter, told = false WHERE s.filter <> excluded.filter";
 const DECIDED: &str = "
     CREATE TEMPORARY TABLE branchline_decided (
       table_id int4, key text COLLATE pg_catalog.\"C\", state int2, was text) ON COMMIT DROP";
@@ -96,12 +97,17 @@ pub(crate) struct Recorded {
     pub(crate) id: i32,
     /// What the filter was.
     pub(crate) filter: String,
+    /// Whether a backup was applied that said of the table that rows are kept back.
+    pub(crate) told: bool,
 }
 
 /// What is on record of a peer.
 pub(crate) async fn recorded(session: &Session, peer: &ServerId) -> Result<Vec<Recorded>, DatabaseError> {
     let rows = session.rows_kept(RECORDED, &[&peer.as_str()]).await?;
-    Ok(rows.iter().map(|row| Recorded { table: row.get(0), id: row.get(1), filter: row.get(2) }).collect())
+    Ok(rows
+        .iter()
+        .map(|row| Recorded { table: row.get(0), id: row.get(1), filter: row.get(2), told: row.get(3) })
+        .collect())
 }
 
 /// The last backup for a peer was applied there; answers how many entries are settled by that.
