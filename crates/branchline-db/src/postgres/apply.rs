@@ -62,6 +62,8 @@ use branchline_core::ports::{
 };
 use branchline_core::schema::Table;
 
+pub(crate) use mirror::reference;
+
 use super::capture::bring_in_step;
 use super::day;
 use super::error::is_contention;
@@ -147,6 +149,11 @@ impl Target {
             Load::Staged(name) => name.clone(),
             Load::Direct => self.relation.name.to_string(),
         }
+    }
+
+    /// Whether its deletions are staged with what they say of the scope: it may be that they only left it.
+    pub(crate) fn tells_leaving(&self) -> bool {
+        self.marked && self.came.filtered && self.deletions > 0 && self.load != Load::Direct
     }
 
     /// The temporary table, where its rows are staged.
@@ -343,17 +350,8 @@ impl PostgresApply {
     }
 
     async fn merge_once(&mut self, care: Care) -> Result<Merged, DatabaseError> {
-        let Self {
-            session,
-            tables,
-            bulk,
-            stages,
-            request,
-            catalogue,
-            staging,
-            fingerprint,
-            unfit, ..
-        } = self;
+        let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, unfit, .. } =
+            self;
         fit::hold_definitions(session, tables, fingerprint).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;

@@ -13,6 +13,7 @@ use super::capture::key::Key;
 use super::copy::{RowFields, recycle};
 use super::error::table_not_syncable;
 use super::ident::list;
+use super::row_scope::ScopeSql;
 use super::schema::Catalogue;
 use super::session::Session;
 use super::snapshot::copy_statement;
@@ -111,6 +112,17 @@ async fn read_rows(
     };
     let mut spare: Vec<Value<'static>> = Vec::with_capacity(forms.len());
     let mut fields = RowFields::new(forms);
+    let scope = ScopeSql { catalogue, scope: &spec.scope };
+    let is_whole = spec.scope.of(&spec.table).is_none();
+    let statement = if is_whole {
+        statement
+    } else {
+        let names = scope.with_parents(&spec.table);
+        scope.check(session, &names.iter().collect::<Vec<_>>()).await?;
+        session.as_shop_in_utc().await?;
+        let key = key.map_or_else(String::new, |key| format!(", {}", key.text("t")));
+        format!("COPY (SELECT {columns}{key} FROM {} AS t) TO STDOUT", scope.rows_in_scope(&spec.table)?)
+    };
     let mut stream = Box::pin(session.copy_out(&statement).await?);
     while let Some(line) = stream.next().await {
         let line = line.map_err(|error| session.fault(&error))?;
@@ -122,5 +134,5 @@ async fn read_rows(
         take(&mut hasher, &values);
         spare = recycle(values);
     }
-    Ok(())
+    if is_whole { Ok(()) } else { session.as_ourselves().await }
 }

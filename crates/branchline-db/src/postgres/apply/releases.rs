@@ -166,7 +166,8 @@ pub(crate) fn summary(
         deletions: 0,
         base: None,
         versioned: true,
-        filtered: false,
+        // Which of the deletions are of rows that left the scope, the stage finds out as well.
+        filtered: true,
     })
 }
 
@@ -228,7 +229,7 @@ impl Batch {
             &purged,
             &Knowledge::new(),
         );
-        standing.watch(tables)?;
+        standing.watch(tables, &self.source)?;
         let pass = Pass {
             session,
             catalogue,

@@ -168,7 +168,7 @@ impl Reader {
                 || self.has_base(table, plan)?
             {
                 let base = self.lives.get(table.base)?.clone();
-                found.push(TableChanges { table: table.name.clone(), base });
+                found.push(TableChanges { table: table.name.clone(), base, filtered: false });
             }
         }
         Ok(found)
