@@ -7,7 +7,7 @@ use branchline_core::version::{ChangeTime, Dot, Life};
 use rusqlite::Connection;
 
 use super::super::ledger::standing::{self, Standing};
-use super::super::ledger::{captured, change, knowledge, life, meta, version};
+use super::super::ledger::{self, captured, change, knowledge, life, meta, scope, version};
 use super::attach::locked;
 
 /// Carries the amendment out; answers how many records it changed.
@@ -17,13 +17,13 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
     }
     locked(connection, || {
         let standing = standing::read(connection)?.ok_or(DatabaseError::NotAttached)?;
+        ledger::migrate(connection, ledger::Part::Capture)?;
         match amendment {
             Amendment::Purge { known_to_all } => purge(connection, known_to_all),
             Amendment::BeginLife { epoch, packed, carried_until, clock } => {
                 begin_life(connection, &standing, *epoch, (*packed, *carried_until), *clock)
             }
-            // Nobody is kept from rows yet.
-            Amendment::ConfirmScope { .. } => Ok(0),
+            Amendment::ConfirmScope { peer } => scope::confirm(connection, peer),
             Amendment::SetCompareDue { tables, due } => captured::set_compare_due(connection, tables, *due),
         }
     })
@@ -59,6 +59,7 @@ fn begin_life(
     let own = Life::new(standing.own.server.clone(), epoch);
     meta::set_place(connection, epoch, Generation::new(0))?;
     standing::raise_clock(connection, clock)?;
+    scope::open_all(connection)?;
     knowledge::join(connection, &[(own, Generation::new(0))].into_iter().collect())?;
     Ok(marked)
 }

@@ -34,7 +34,7 @@ fn count_steps(connection: &Connection) -> Arc<AtomicU64> {
 }
 
 /// A captured shop with so many rows, of which 20 have a version and 20 changed since.
-fn shop(folder: &std::path::Path, rows: u32) -> Place {
+fn shop(folder: &std::path::Path, rows: u32) -> Arc<Place> {
     let path = folder.join(format!("{rows}.db"));
     let shop = Connection::open(&path).unwrap();
     shop.execute_batch(&format!(
@@ -45,7 +45,7 @@ fn shop(folder: &std::path::Path, rows: u32) -> Place {
         INSERT INTO w SELECT 'k' || id, id, v FROM t;"
     ))
     .unwrap();
-    let place = Place::parse(&format!("sqlite:{}", path.display())).unwrap();
+    let place = Arc::new(Place::parse(&format!("sqlite:{}", path.display())).unwrap());
     let connection = connect::open_for_writing(&place).unwrap();
     let server = "STORE-001".parse().unwrap();
     let request = AttachRequest { server, epoch: Epoch::new(1), except: Vec::new() };
@@ -69,14 +69,14 @@ fn stamping_steps(place: &Place) -> u64 {
     steps.load(Ordering::Relaxed)
 }
 
-fn reading_steps(place: &Place) -> u64 {
+fn reading_steps(place: &Arc<Place>) -> u64 {
     let connection = connect::open_for_packing(place).unwrap();
     let position = position::take(place, &connection).unwrap();
     assert_eq!(position.generation, Generation::new(2));
     // The catalogue counts rows for an estimate, up to a bound, and is read once.
     let begun = Begun { catalogue: place.catalogue.read(&connection).unwrap(), position };
     let steps = count_steps(&connection);
-    let reader = Reader::new(connection, begun).unwrap();
+    let reader = Reader::new(connection, Arc::clone(&place), begun).unwrap();
     let acknowledged = [(reader.begun.position.own.clone(), Generation::new(0))].into_iter().collect();
     let audience = Audience { acknowledged, lent: Default::default(), relay: false };
     let plan = plan_pack(&reader.begun.position, &audience, false);
