@@ -123,10 +123,11 @@ impl PackPlan {
     }
 
     /// Whether the peer gets rows of that life at all. Where filters keep rows back, one may come into scope that did not
-    /// change itself.
+    /// change itself. What the peer made itself it gets back in any case: it may have lost it when it left the scope.
     #[must_use]
     pub fn gets(&self, life: &Life) -> bool {
-        self.covers.generation(life).is_some()
+        let is_its_own = self.scope.as_ref().is_some_and(|scoped| scoped.peer == life.server);
+        is_its_own || self.covers.generation(life).is_some()
     }
 
     /// Whether a row of that version goes into the backup. A change that the peer knows by the dot of a life before goes all

@@ -157,6 +157,9 @@ pub struct TableChanges {
     pub table: TableName,
     /// The life whose base its unversioned rows belong to.
     pub base: Life,
+    /// Whether rows of it may be kept back: from this peer by a filter here, or from this server by one where they come from.
+    /// That a row is not in a full backup says nothing then.
+    pub filtered: bool,
 }
 
 /// A change to the ledger's own records.

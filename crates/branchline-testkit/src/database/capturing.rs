@@ -15,6 +15,8 @@
 //! | `echoing` | what an apply leaves behind to be sent |
 //! | `holding` | rows that cannot go in |
 //! | `meeting` | an apply that meets the shop at work on the same rows |
+//! | `filtering` | rows that filters keep back: which travel, leave, and come back |
+//! | `following` | rows that stay behind, leave and come with the rows that they point at |
 //! | `living` | new lives, and servers whose changes nobody captures |
 //!
 //! [`Capture`]: branchline_core::ports::Capture
@@ -25,6 +27,8 @@ pub mod attaching;
 mod carried;
 pub mod deciding;
 pub mod echoing;
+pub mod filtering;
+pub mod following;
 pub mod forgetting;
 pub mod holding;
 pub mod keys;
@@ -143,6 +147,29 @@ macro_rules! capture_suite {
             a_change_that_is_made_while_rows_are_staged_is_seen
             a_change_that_waits_for_an_apply_is_made_on_top_of_it
             a_writer_is_never_the_victim_of_an_apply
+        );
+        $crate::capture_suite!(@module $fixture; filtering;
+            a_row_that_changes_comes_into_scope_and_leaves_it
+            a_target_passes_on_nothing_of_a_row_that_left
+            of_a_row_that_was_never_sent_nothing_travels
+            a_condition_that_is_null_keeps_a_row_back
+            what_the_target_changed_meanwhile_stays_and_travels_back
+            what_the_target_made_leaves_and_goes_like_any_other
+            a_filtered_full_backup_removes_nothing
+            a_backup_that_was_dropped_loses_nothing
+            a_changed_filter_brings_and_takes_out_what_it_must
+            a_filter_that_comes_later_takes_out_what_it_keeps_back
+            a_condition_that_cannot_be_asked_is_refused
+            a_condition_cannot_break_out
+            a_compare_within_the_scope_finds_what_is_shared_equal
+        );
+        $crate::capture_suite!(@module $fixture; following;
+            children_leave_and_come_with_their_parents
+            a_child_that_changes_its_parent_moves_in_and_out
+            a_condition_of_a_child_holds_besides_its_parents
+            what_the_target_made_comes_back_with_its_parent
+            what_others_made_does_not_follow_a_parent
+            a_row_that_unknown_rows_hang_on_does_not_leave
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

@@ -62,7 +62,11 @@ impl PostgresChanges {
         let has = |known: &&Captured| {
             all || named.contains(&known.id) || plan.takes(&Version::base(known.base.clone()))
         };
-        let changes = |known: &Captured| TableChanges { table: known.name.clone(), base: known.base.clone() };
+        let changes = |known: &Captured| TableChanges {
+            table: known.name.clone(),
+            base: known.base.clone(),
+            filtered: false,
+        };
         Ok(captured.iter().filter(has).map(changes).collect())
     }
 

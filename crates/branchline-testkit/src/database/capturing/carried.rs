@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use branchline_core::backup::v1::{RowMark, RowReader};
+use branchline_core::backup::v1::{Deletion, RowMark, RowReader};
 use branchline_core::backup::{BackupType, RowBatch, TableSummary};
 use branchline_core::digest::Digest;
 use branchline_core::id::{BackupId, Sequence, ServerId};
@@ -39,6 +39,8 @@ pub struct CarriedRow {
     pub version: Version,
     /// Whether it is a deletion.
     pub is_deletion: bool,
+    /// Whether it is one of a row that left what the two servers share.
+    pub is_leaving: bool,
     /// Its key, as text.
     pub key: String,
     /// Its line.
@@ -62,9 +64,10 @@ impl CarriedBackup {
         assert_eq!(order.len(), found.len(), "a table stands twice: {found:?}");
         let (mut tables, mut batches) = (Vec::new(), Vec::new());
         for (place, name) in order.iter().enumerate() {
-            let base = found.iter().find(|with| with.table == *name).map(|with| with.base.clone());
+            let with = found.iter().find(|with| with.table == *name).expect("a table that was named");
             let mut summary = TableSummary::of(schema.table(name).expect("a table of the catalogue"));
-            summary.base = base;
+            summary.base = Some(with.base.clone());
+            summary.filtered = with.filtered;
             worked(changes.open(name, plan).await);
             while let Some(batch) = worked(changes.next().await) {
                 summary.rows += batch.rows - batch.deletions;
@@ -98,9 +101,13 @@ impl CarriedBackup {
             );
             let keys: BTreeSet<_> = rows.iter().map(|row| &row.key).collect();
             assert_eq!(keys.len(), rows.len(), "a key of {name} travels twice");
+            let is_in_scope = plan.scope.as_ref().is_some_and(|to| to.scope.of(&summary.name).is_some());
+            assert!(summary.filtered || !is_in_scope, "{name} does not say that rows are kept back");
             for row in &rows {
                 let version = &row.version;
-                assert!(plan.takes(version), "{name} {}: {version:?} is not for this peer", row.line);
+                let follows = is_in_scope && (row.is_deletion || plan.gets(&version.dot.life));
+                let is_taken = follows || (plan.takes(version) && !row.is_leaving);
+                assert!(is_taken, "{name} {}: {version:?} is not for this peer", row.line);
                 assert!(version.time <= self.position.clock, "{name} {}: later than the clock", row.line);
                 let is_ours = version.dot.life == self.position.own;
                 assert!(
@@ -139,6 +146,7 @@ impl CarriedBackup {
             rows.push(CarriedRow {
                 version: mark.version.clone().unwrap_or_else(base),
                 is_deletion: mark.deletion.is_some(),
+                is_leaving: mark.deletion == Some(Deletion::OutOfScope),
                 key: format!("{:?}", key.iter().map(|&place| &values[place]).collect::<Vec<_>>()),
                 line,
             });
@@ -151,6 +159,18 @@ impl CarriedBackup {
     pub fn count(&self, table: &str) -> (u64, u64) {
         let found = self.place_of(table).map(|place| &self.request.tables[place]);
         found.map_or((0, 0), |summary| (summary.rows, summary.deletions))
+    }
+
+    /// How many rows of a table it takes out because they left what the two servers share.
+    #[must_use]
+    pub fn leaving(&self, table: &str) -> usize {
+        self.rows_of(table).iter().filter(|row| row.is_leaving).count()
+    }
+
+    /// Whether it says of a table that rows may be kept back.
+    #[must_use]
+    pub fn is_filtered(&self, table: &str) -> bool {
+        self.place_of(table).is_some_and(|place| self.request.tables[place].filtered)
     }
 
     /// How many lines it brings.

@@ -12,9 +12,10 @@ use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::PackRequest;
 use branchline_core::pack::{Audience, plan_pack};
 use branchline_core::ports::{
-    AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, MergeReport,
+    Amendment, AttachReport, AttachRequest, Capture, CaptureState, Changes, Database, MergeReport,
 };
-use branchline_core::schema::TableName;
+use branchline_core::schema::{Schema, TableName};
+use branchline_core::scope::{Filter, PeerScope};
 use branchline_core::version::Life;
 
 use super::super::backup::hashes_of;
@@ -39,6 +40,7 @@ struct TestPeer {
     lent: Knowledge,
     relay: bool,
     sequence: u64,
+    filters: Vec<Filter>,
 }
 
 impl TestServer {
@@ -126,6 +128,18 @@ impl TestServer {
         self.peers.entry(peer.clone()).or_default().relay = true;
     }
 
+    /// From now on these filters keep rows back from a peer, and no others do.
+    pub fn filter_for(&mut self, peer: &ServerId, filters: Vec<Filter>) {
+        self.peers.entry(peer.clone()).or_default().filters = filters;
+    }
+
+    /// What a peer gets of a database of that schema.
+    #[must_use]
+    pub fn scope_for(&self, peer: &ServerId, schema: &Schema) -> PeerScope {
+        let filters = self.peers.get(peer).map_or(&[][..], |known| &known.filters);
+        PeerScope::derive(schema, filters, peer)
+    }
+
     /// What a peer said that it holds.
     #[must_use]
     pub fn acknowledged(&self, peer: &ServerId) -> Knowledge {
@@ -156,6 +170,7 @@ impl TestServer {
         changes: Box<dyn Changes>,
         full: bool,
     ) -> CarriedBackup {
+        let scope = self.scope_for(peer, changes.schema());
         let known = self.peers.entry(peer.clone()).or_default();
         known.sequence += 1;
         let audience = Audience {
@@ -163,7 +178,7 @@ impl TestServer {
             lent: known.lent.clone(),
             relay: known.relay,
         };
-        let plan = plan_pack(changes.position(), &audience, full);
+        let plan = plan_pack(changes.position(), &audience, full).scoped(peer.clone(), scope);
         CarriedBackup::read(changes, &plan, &self.id, peer, known.sequence).await
     }
 
@@ -196,6 +211,9 @@ pub async fn send(from: &mut TestServer, to: &mut TestServer) -> (CarriedBackup,
 pub async fn deliver(from: &mut TestServer, to: &mut TestServer, backup: &CarriedBackup) -> MergeReport {
     let report = to.apply(backup).await;
     answer(from, to, backup, &report);
+    if from.peers.get(&to.id).is_some_and(|known| !known.filters.is_empty()) {
+        worked(from.capture().amend(Amendment::ConfirmScope { peer: to.id.clone() }).await);
+    }
     report
 }
 
