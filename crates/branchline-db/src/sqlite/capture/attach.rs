@@ -44,8 +44,7 @@ pub(in super::super) fn attach(
     left_out.dedup();
     if let Some(found) = standing::read(connection)? {
         check_server(&found, request)?;
-        let is_in_step =
-            found.schema_version == schema::version(connection)? && found.left_out == left_out;
+        let is_in_step = found.schema_version == schema::version(connection)? && found.left_out == left_out;
         if is_in_step && ledger::is_complete(connection, ledger::Part::Capture)? {
             let captured = captured::all(connection)?.len();
             return Ok(AttachReport { captured: captured as u64, ..AttachReport::default() });

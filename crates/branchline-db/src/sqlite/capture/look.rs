@@ -5,7 +5,9 @@ use rusqlite::Connection;
 
 use super::super::error::failed;
 use super::super::ledger::life::Lives;
-use super::super::ledger::{captured, change, conflict, has_table, held, knowledge, scope, standing, version};
+use super::super::ledger::{
+    captured, change, conflict, has_table, held, knowledge, scope, standing, version,
+};
 use super::super::schema;
 
 const HAS_CHANGES: &str = "SELECT EXISTS (SELECT 1 FROM main.branchline_change), schema_version

@@ -28,7 +28,12 @@ impl Check<'_> {
         // A filter that is for nobody by a slip must not become one for all.
         let peers_are_known = faults == self.faults.len() && !entry.misread.contains(&"filter.peers");
         let follow = self.one_of("filter.follow", &[("yes", true), ("no", false)]).unwrap_or(true);
-        Some(Filter { table: table?, peers: peers_are_known.then_some(peers)?, condition: condition?, follow })
+        Some(Filter {
+            table: table?,
+            peers: peers_are_known.then_some(peers)?,
+            condition: condition?,
+            follow,
+        })
     }
 
     /// One condition. What would end it and begin something else is refused to catch slips: whoever writes these settings

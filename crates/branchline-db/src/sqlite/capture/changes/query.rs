@@ -97,7 +97,7 @@ impl Query<'_> {
                  LEFT JOIN {t} AS t ON c.kind = {GOES} AND {}
                  LEFT JOIN temp.branchline_stamped AS s ON s.table_id = {id} AND s.key = c.key
                  LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = c.key
-             WHERE c.table_id = {id} AND c.kind IS NOT NULL",
+             WHERE c.table_id = {id} AND c.kind <= 2",
             self.newest(),
             self.key("c"),
             self.table.has_noted_key("t", "c"),
