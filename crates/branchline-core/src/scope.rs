@@ -103,7 +103,7 @@ impl RowScope {
     fn digest(&self) -> Digest {
         let mut text = String::new();
         let mut say = |part: &str| {
-            write!(text, "{} {part}\n", part.len()).expect("invariant: a String takes everything");
+            writeln!(text, "{} {part}", part.len()).expect("invariant: a String takes everything");
         };
         for condition in &self.conditions {
             say(condition);

@@ -9,7 +9,7 @@
 //! 4. Each plan is packed once, sealed for each of its peers, and queued together with what the database was.
 
 use branchline_core::backup::BackupType;
-use branchline_core::code::Code;
+use branchline_core::code::{Code, Explain};
 use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence};
 use branchline_core::lineage::Remembered;
@@ -241,8 +241,18 @@ impl Node {
             let reporter = Reporter::begin(progress, "pack", None);
             let destination = self.new_destination()?;
             let restrict = |schema| self.restrict(schema);
-            let draft = pack_changes(changes.as_mut(), &plan, &restrict, destination, reporter).await?;
-            packed.push((draft, members));
+            match pack_changes(changes.as_mut(), &plan, &restrict, destination, reporter).await {
+                Ok(draft) => packed.push((draft, members)),
+                // One peer's filter is nothing to the others.
+                Err(error) if error.code() == Code::FILTER_INVALID => {
+                    let problem = Problem::of(&error).with_data("Nothing was packed for it.");
+                    for (at, _) in members {
+                        let target = &mut targets[at];
+                        target.verdict = Some(outcome(target, None, "refused", Some(problem.clone())));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         // Before anything is sealed: which rows a peer was sent is on record only after this.
         changes.close().await?;

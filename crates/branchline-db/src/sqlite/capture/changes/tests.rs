@@ -76,7 +76,7 @@ fn reading_steps(place: &Arc<Place>) -> u64 {
     // The catalogue counts rows for an estimate, up to a bound, and is read once.
     let begun = Begun { catalogue: place.catalogue.read(&connection).unwrap(), position };
     let steps = count_steps(&connection);
-    let reader = Reader::new(connection, Arc::clone(&place), begun).unwrap();
+    let reader = Reader::new(connection, Arc::clone(place), begun).unwrap();
     let acknowledged = [(reader.begun.position.own.clone(), Generation::new(0))].into_iter().collect();
     let audience = Audience { acknowledged, lent: Default::default(), relay: false };
     let plan = plan_pack(&reader.begun.position, &audience, false);
