@@ -4,7 +4,7 @@ use branchline_core::code::{Code, Explain};
 use branchline_core::limits::DISK_FREE_BYTES_MIN;
 use branchline_core::lineage::check_remembered;
 use branchline_core::ports::{CaptureState, DatabaseError, InboxState, Ledger, OutboxEntry, OutboxState};
-use branchline_core::schema::{Schema, Table};
+use branchline_core::schema::Table;
 
 use super::clock::now;
 use super::{Node, PRODUCER, describe};
@@ -30,9 +30,7 @@ impl Node {
             self.add_acknowledged(&mut peers, captured, &outbox).await?;
             warnings.extend(self.capture_warnings(database, captured, &peers).await?);
         }
-        if let Some(database) = &database {
-            warnings.extend(self.filter_warnings(&database.schema, captured.is_some()).await?);
-        }
+        warnings.extend(database.iter().flat_map(|database| database.filter_warnings.clone()));
         if peers.is_empty() {
             let fix = "branchline invite STORE-001 on one server, branchline join on the other";
             warnings.push(WarningAnswer {
@@ -96,7 +94,8 @@ impl Node {
         let excluded = schema.tables().count() as u64 - syncing;
         let unseen = |table: &&Table| captured.as_ref().is_some_and(|c| !c.tables.contains_key(&table.name));
         let uncaptured = schema.syncable().filter(unseen).map(|table| table.name.to_string()).collect();
-        Ok(DatabaseStatus { ledger, captured, schema, syncing, excluded, uncaptured })
+        let filter_warnings = self.filter_warnings(&schema, captured.is_some()).await?;
+        Ok(DatabaseStatus { ledger, captured, syncing, excluded, uncaptured, filter_warnings })
     }
 
     /// How far each peer is with the changes of this server.
@@ -178,11 +177,11 @@ impl Node {
 struct DatabaseStatus {
     ledger: Ledger,
     captured: Option<CaptureState>,
-    schema: Schema,
     syncing: u64,
     excluded: u64,
     /// Tables that sync and are not captured, where others are.
     uncaptured: Vec<String>,
+    filter_warnings: Vec<WarningAnswer>,
 }
 
 fn warning(problem: &Problem) -> WarningAnswer {

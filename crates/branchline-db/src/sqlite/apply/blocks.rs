@@ -130,7 +130,8 @@ impl Search<'_> {
                 }
                 None => true,
             };
-            let only_leaves = row.get::<_, Option<i64>>(KIND_PLACE).map_err(failed)? == LEAVES;
+            let kind: Option<i64> = row.get(KIND_PLACE).map_err(failed)?;
+            let only_leaves = self.versioned.is_some() && kind == LEAVES;
             if !key.cascades {
                 self.add(index, n, prevented(child, key));
             } else if only_leaves || !is_known {

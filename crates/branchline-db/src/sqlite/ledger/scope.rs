@@ -73,7 +73,7 @@ const ARRIVED: &str =
     "UPDATE main.branchline_in_scope SET state = 10 WHERE peer = ?1 AND state < 10 AND state = 2";
 const HAS_SCOPE: &str =
     "SELECT EXISTS (SELECT 1 FROM main.branchline_scope WHERE peer = ?1 AND table_id = ?2)";
-const OPEN_ALL: &str = "UPDATE main.branchline_in_scope SET state = 0";
+const OPEN_ALL: &str = "UPDATE main.branchline_in_scope SET state = 0 WHERE state NOT IN (1, 11)";
 const FORGET_TABLE: [&str; 2] = [
     "DELETE FROM main.branchline_in_scope WHERE table_id = ?1",
     "DELETE FROM main.branchline_scope WHERE table_id = ?1",
@@ -205,7 +205,7 @@ pub(in super::super) fn struck(keys: &str) -> String {
     format!("DELETE FROM main.branchline_in_scope WHERE peer = ?1 AND table_id = ?2 AND key IN ({keys})")
 }
 
-/// From now on it is open of each row whether its peer has it: the record was put back from a copy.
+/// From now on it is open of each row that was sent whether its peer has it: the record was put back from a copy.
 pub(in super::super) fn open_all(connection: &Connection) -> Result<(), DatabaseError> {
     connection.execute(OPEN_ALL, []).map(drop).map_err(failed)
 }
