@@ -11,7 +11,9 @@
 //! not followed, nor is one that would close a circle: the table that comes first in the order of parents decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
+use crate::digest::Digest;
 use crate::id::ServerId;
 use crate::schema::{ForeignKey, Schema, TableName, parents_first};
 
@@ -88,6 +90,67 @@ impl PeerScope {
     pub fn is_whole(&self) -> bool {
         self.tables.is_empty()
     }
+
+    /// By what two scopes are told apart.
+    #[must_use]
+    pub fn mark(&self) -> ScopeMark {
+        ScopeMark(self.tables.iter().map(|(name, rows)| (name.clone(), rows.digest())).collect())
+    }
+}
+
+impl RowScope {
+    /// The digest of all that it says. It does not say what the scope of a parent is: that has a digest of its own.
+    fn digest(&self) -> Digest {
+        let mut text = String::new();
+        let mut say = |part: &str| {
+            writeln!(text, "{} {part}", part.len()).expect("invariant: a String takes everything");
+        };
+        for condition in &self.conditions {
+            say(condition);
+        }
+        for key in &self.parents {
+            say(&key.name);
+            say(key.target.as_str());
+            key.target_columns.iter().for_each(|column| say(column.as_str()));
+            key.columns.iter().for_each(|place| say(&place.to_string()));
+        }
+        Digest::of(text.as_bytes())
+    }
+}
+
+/// By what two scopes are told apart: the tables that are not whole, each with the digest of its row scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScopeMark(BTreeMap<TableName, Digest>);
+
+impl ScopeMark {
+    /// Whether every table was whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a table that is whole now was not: rows of it were kept back that nothing will bring but a full backup.
+    #[must_use]
+    pub fn frees(&self, now: &Self) -> bool {
+        self.0.keys().any(|table| !now.0.contains_key(table))
+    }
+
+    /// As the state keeps it: a line for each table.
+    #[must_use]
+    pub fn to_lines(&self) -> String {
+        let lines: Vec<_> = self.0.iter().map(|(table, digest)| format!("{digest} {table}")).collect();
+        lines.join("\n")
+    }
+
+    /// What [`ScopeMark::to_lines`] wrote; nothing where it did not.
+    #[must_use]
+    pub fn from_lines(text: &str) -> Option<Self> {
+        let entry = |line: &str| {
+            let (digest, table) = line.split_once(' ')?;
+            Some((TableName::new(table).ok()?, digest.parse().ok()?))
+        };
+        text.lines().map(entry).collect::<Option<_>>().map(Self)
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +217,18 @@ mod tests {
         let peer = "STORE-001".parse().unwrap();
         let scope = PeerScope::derive(&shop(), &[filter("business", &["STORE-001"], false)], &peer);
         assert_eq!(names(&scope), ["business"]);
+    }
+
+    #[test]
+    fn a_mark_tells_scopes_apart_and_reads_back() {
+        let peer = "STORE-001".parse().unwrap();
+        let mark = |filters: &[Filter]| PeerScope::derive(&shop(), filters, &peer).mark();
+        let (one, other) = (mark(&[filter("business", &[], true)]), mark(&[filter("business", &[], false)]));
+        assert_eq!(ScopeMark::from_lines(&one.to_lines()), Some(one.clone()));
+        assert_eq!(ScopeMark::from_lines("business"), None);
+        assert!(one.frees(&other) && !other.frees(&one) && !ScopeMark::default().frees(&one));
+        let changed = Filter { condition: "true".to_owned(), ..filter("business", &[], false) };
+        assert!(mark(std::slice::from_ref(&changed)) != other && !other.frees(&mark(&[changed])));
     }
 
     #[test]

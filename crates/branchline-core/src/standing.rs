@@ -23,6 +23,7 @@ use crate::digest::Digest;
 use crate::id::{Epoch, Sequence, ServerId};
 use crate::knowledge::Knowledge;
 use crate::pack::{Acknowledgement, Audience};
+use crate::scope::ScopeMark;
 use crate::version::Life;
 
 /// What a server that captures changes says of itself to a peer.
@@ -58,6 +59,8 @@ pub struct Packed {
     pub seen: Knowledge,
     /// Whether it brings every row.
     pub full: bool,
+    /// The scope of the rows that it brings.
+    pub scope: ScopeMark,
 }
 
 /// Our own side of a meeting.
@@ -88,6 +91,8 @@ pub struct Acknowledged {
     pub chain: Option<ChainEnd>,
     /// It is so far behind that tombstones are kept for it no longer: only a full backup brings it back.
     pub past_budget: bool,
+    /// The scope of the last backup that it acknowledged.
+    pub scope: ScopeMark,
 }
 
 impl Acknowledged {
@@ -103,6 +108,7 @@ impl Acknowledged {
             sealed: Sequence::new(0),
             chain: None,
             past_budget: false,
+            scope: ScopeMark::default(),
         }
     }
 
@@ -158,6 +164,7 @@ impl Acknowledged {
         if !anew || packed.full {
             self.chain = Some(end);
             self.lent = packed.seen.clone();
+            self.scope = packed.scope.clone();
         }
         self.past_budget &= !packed.full;
         anew
@@ -192,7 +199,8 @@ impl Acknowledged {
     /// It captures no changes, or captures them no more.
     fn hear_nothing(&mut self) {
         if self.met.is_some() || self.chain.is_none() {
-            *self = Self { past_budget: self.past_budget, ..Self::nothing(self.peer.clone()) };
+            let scope = std::mem::take(&mut self.scope);
+            *self = Self { past_budget: self.past_budget, scope, ..Self::nothing(self.peer.clone()) };
         }
     }
 

@@ -27,6 +27,7 @@ mod key;
 mod ledger;
 mod rows;
 mod schema;
+mod scope;
 mod snapshot;
 mod stored;
 mod thread;

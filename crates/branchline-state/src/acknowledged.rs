@@ -13,14 +13,15 @@ const TABLE: table::Table = "acknowledged";
 
 const PUT: &str = "
     INSERT INTO acknowledged (peer, met_own, met_peer, knowledge, lent, owed, sealed,
-                              chain_epoch, chain_sequence, chain_metadata, past_budget)
+                              chain_epoch, chain_sequence, chain_metadata, past_budget, scope)
     VALUES (:peer, :met_own, :met_peer, :knowledge, :lent, :owed, :sealed,
-            :chain_epoch, :chain_sequence, :chain_metadata, :past_budget)
+            :chain_epoch, :chain_sequence, :chain_metadata, :past_budget, :scope)
     ON CONFLICT (peer) DO UPDATE SET
         met_own = excluded.met_own, met_peer = excluded.met_peer, knowledge = excluded.knowledge,
         lent = excluded.lent, owed = excluded.owed, sealed = excluded.sealed,
         chain_epoch = excluded.chain_epoch, chain_sequence = excluded.chain_sequence,
-        chain_metadata = excluded.chain_metadata, past_budget = excluded.past_budget";
+        chain_metadata = excluded.chain_metadata, past_budget = excluded.past_budget,
+        scope = excluded.scope";
 const ALL: &str = "SELECT * FROM acknowledged ORDER BY peer";
 
 /// Notes how far a peer is.
@@ -41,6 +42,7 @@ pub(crate) fn put(connection: &Connection, acknowledged: &Acknowledged) -> Resul
             ":chain_sequence": number(chain.map(|chain| chain.sequence.value()))?,
             ":chain_metadata": chain.map(|chain| chain.metadata.as_bytes()),
             ":past_budget": acknowledged.past_budget,
+            ":scope": acknowledged.scope.to_lines(),
         },
     );
     match put {
@@ -76,5 +78,6 @@ fn read(fields: &Fields<'_>) -> Result<Acknowledged, StateError> {
         sealed: Sequence::new(fields.number("sealed")?),
         chain,
         past_budget: fields.value("past_budget")?,
+        scope: fields.scope("scope")?,
     })
 }

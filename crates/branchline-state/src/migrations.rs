@@ -16,7 +16,7 @@ pub const STATE_VERSION: u32 = MIGRATIONS.len() as u32;
 const APPLICATION_ID: i32 = 0x424c_5354;
 
 /// Entry n brings version n to version n + 1.
-const MIGRATIONS: [&str; 3] = [VERSION_1, ADD_SCHEDULE, ADD_CAPTURE];
+const MIGRATIONS: [&str; 4] = [VERSION_1, ADD_SCHEDULE, ADD_CAPTURE, ADD_SCOPE];
 
 /// Chains and receipts outlive their peer on purpose: a peer that is paired again goes on in its chain, since
 /// its ledger remembers which places were used.
@@ -152,6 +152,12 @@ CREATE TABLE remembered (
     clock      INTEGER NOT NULL,
     packed_at  INTEGER NOT NULL
 ) STRICT;
+";
+
+/// Under which filters a peer's backups were packed.
+const ADD_SCOPE: &str = "
+ALTER TABLE outbox ADD COLUMN packed_scope TEXT NOT NULL DEFAULT '';
+ALTER TABLE acknowledged ADD COLUMN scope TEXT NOT NULL DEFAULT '';
 ";
 
 /// Refuses a file that is of a newer version, or not ours at all.

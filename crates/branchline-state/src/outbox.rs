@@ -22,10 +22,10 @@ const TABLE: table::Table = "outbox";
 const PUT: &str = "
     INSERT INTO outbox (backup, peer, backup_type, sequence, codec, head, data_file, data_frame_bytes, tail,
                         signature, metadata, checksum, record_count, packed_epoch, packed_covers, packed_seen,
-                        packed_full, created_at, state, attempts, not_before, error_code, error_message)
+                        packed_full, packed_scope, created_at, state, attempts, not_before, error_code, error_message)
     VALUES (:backup, :peer, :backup_type, :sequence, :codec, :head, :data_file, :data_frame_bytes, :tail,
             :signature, :metadata, :checksum, :record_count, :packed_epoch, :packed_covers, :packed_seen,
-            :packed_full, :created_at, :state, :attempts, :not_before, :error_code, :error_message)
+            :packed_full, :packed_scope, :created_at, :state, :attempts, :not_before, :error_code, :error_message)
     ON CONFLICT (backup) DO UPDATE SET
         peer = excluded.peer, backup_type = excluded.backup_type, sequence = excluded.sequence,
         codec = excluded.codec, head = excluded.head, data_file = excluded.data_file,
@@ -33,6 +33,7 @@ const PUT: &str = "
         metadata = excluded.metadata, checksum = excluded.checksum, record_count = excluded.record_count,
         packed_epoch = excluded.packed_epoch, packed_covers = excluded.packed_covers,
         packed_seen = excluded.packed_seen, packed_full = excluded.packed_full,
+        packed_scope = excluded.packed_scope,
         created_at = excluded.created_at, state = excluded.state, attempts = excluded.attempts,
         not_before = excluded.not_before, error_code = excluded.error_code,
         error_message = excluded.error_message, claimed_by = NULL, claimed_until = NULL";
@@ -86,6 +87,7 @@ pub(crate) fn put(connection: &Connection, entry: &OutboxEntry) -> Result<(), St
             ":packed_covers": packed.map(|packed| known_lines(&packed.covers)).unwrap_or_default(),
             ":packed_seen": packed.map(|packed| known_lines(&packed.seen)).unwrap_or_default(),
             ":packed_full": packed.is_some_and(|packed| packed.full),
+            ":packed_scope": packed.map(|packed| packed.scope.to_lines()).unwrap_or_default(),
             ":created_at": entry.created_at.as_microsecond(),
             ":state": state_text(entry.state),
             ":attempts": entry.attempts,
@@ -186,6 +188,7 @@ fn packed(fields: &Fields<'_>) -> Result<Option<Packed>, StateError> {
         covers: fields.knowledge("packed_covers")?,
         seen: fields.knowledge("packed_seen")?,
         full: fields.value("packed_full")?,
+        scope: fields.scope("packed_scope")?,
     }))
 }
 

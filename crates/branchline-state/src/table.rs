@@ -12,6 +12,7 @@ use branchline_core::digest::Digest;
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::StateError;
+use branchline_core::scope::ScopeMark;
 use branchline_core::version::Life;
 use jiff::Timestamp;
 use rusqlite::types::FromSql;
@@ -174,6 +175,12 @@ impl Fields<'_> {
         };
         let wrong = |line: &str| self.broken(column, format_args!("{line:?} is not a life and a generation"));
         text.lines().map(|line| known(line).ok_or_else(|| wrong(line))).collect()
+    }
+
+    /// A scope, as it writes itself.
+    pub(crate) fn scope(&self, column: &'static str) -> Result<ScopeMark, StateError> {
+        let text: String = self.value(column)?;
+        ScopeMark::from_lines(&text).ok_or_else(|| self.broken(column, "it is not the mark of a scope"))
     }
 
     /// Why something failed, from the columns `error_code` and `error_message`. A code of another version, which

@@ -17,6 +17,7 @@ mod compare;
 mod days;
 mod deliver;
 pub mod describe;
+mod filters;
 mod inbox;
 mod memory;
 mod pairing;

@@ -20,6 +20,7 @@ use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
 use branchline_core::schedule::ScheduleEntry;
 use branchline_core::schema::TableName;
+use branchline_core::scope::Filter;
 use jiff::tz::TimeZone;
 
 pub use fault::{Place, SettingsFault};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub time_zone: TimeZone,
     /// What is done by itself, and when.
     pub schedule: Vec<ScheduleEntry>,
+    /// Which rows leave this database, and for whom; all, where it is empty.
+    pub filters: Vec<Filter>,
     /// The tables that the close of a business day counts.
     pub day: Vec<DayTable>,
 }

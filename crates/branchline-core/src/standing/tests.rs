@@ -24,7 +24,13 @@ fn end(epoch: u64, sequence: u64) -> ChainEnd {
 }
 
 fn packed(covers: &[(&str, u64, u64)], full: bool) -> Packed {
-    Packed { epoch: Epoch::new(1), covers: knowledge(covers), seen: knowledge(covers), full }
+    Packed {
+        epoch: Epoch::new(1),
+        covers: knowledge(covers),
+        seen: knowledge(covers),
+        full,
+        scope: ScopeMark::default(),
+    }
 }
 
 /// We are S1, and hold that much of our own.

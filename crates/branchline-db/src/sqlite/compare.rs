@@ -1,6 +1,6 @@
 //! Counts, hashes and digests of a table's rows, under the types that the pair shares.
 //!
-//! Each is one pass over the table; nothing of it is kept but 40 bytes a bucket, or the digests that were asked for.
+//! Rows that are out of scope are not there for it. Each is one pass over the table; nothing of it is kept but 40 bytes a bucket, or the digests that were asked for.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,6 +15,7 @@ use super::affinity::ColumnForm;
 use super::error::failed;
 use super::ident::Ident;
 use super::schema::Catalogue;
+use super::scope::ScopeSql;
 use super::stored::{Stored, for_compare};
 
 /// Counts and hashes all rows.
@@ -23,7 +24,7 @@ pub(super) fn hashes(
     catalogue: &Catalogue,
     spec: &HashSpec,
 ) -> Result<TableHashes, DatabaseError> {
-    let pass = Pass::new(catalogue, spec)?;
+    let pass = Pass::new(connection, catalogue, spec)?;
     let mut hasher = pass.hasher(spec)?;
     let buckets = usize::try_from(spec.buckets).unwrap_or(usize::MAX);
     let mut found = TableHashes { rows: 0, buckets: vec![BucketHash::default(); buckets] };
@@ -46,7 +47,7 @@ pub(super) fn row_digests(
     spec: &HashSpec,
     buckets: &[u32],
 ) -> Result<Vec<RowDigest>, DatabaseError> {
-    let pass = Pass::new(catalogue, spec)?;
+    let pass = Pass::new(connection, catalogue, spec)?;
     let mut hasher = pass.hasher(spec)?;
     let wanted: HashSet<u32> = buckets.iter().copied().collect();
     let mut found = Vec::new();
@@ -67,7 +68,7 @@ pub(super) fn stored_keys(
     spec: &HashSpec,
     called: &BTreeSet<String>,
 ) -> Result<Vec<Vec<rusqlite::types::Value>>, DatabaseError> {
-    let pass = Pass::new(catalogue, spec)?;
+    let pass = Pass::new(connection, catalogue, spec)?;
     let hasher = pass.hasher(spec)?;
     let place = |name| spec.columns.iter().position(|(column, _)| column == name);
     let places: Vec<usize> = spec.key.iter().filter_map(place).collect();
@@ -91,7 +92,11 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(catalogue: &'a Catalogue, spec: &'a HashSpec) -> Result<Self, DatabaseError> {
+    fn new(
+        connection: &Connection,
+        catalogue: &'a Catalogue,
+        spec: &'a HashSpec,
+    ) -> Result<Self, DatabaseError> {
         let unknown = || DatabaseError::TableUnknown { table: spec.table.clone() };
         let (table, form) = catalogue.find(&spec.table).ok_or_else(unknown)?;
         let mut columns = Vec::with_capacity(spec.columns.len());
@@ -100,9 +105,19 @@ impl<'a> Pass<'a> {
             let missing = || ScopeError::ColumnMissing { table: spec.table.clone(), column: name.clone() };
             let place = table.position(name).ok_or_else(missing)?;
             columns.push((&table.columns[place].logical_type, form.columns[place], shared));
-            names.push(Ident(name.as_str()).to_string());
+            names.push(format!("t.{}", Ident(name.as_str())));
         }
-        let sql = format!("SELECT {} FROM main.{}", names.join(", "), Ident(table.name.as_str()));
+        let mut sql = format!("SELECT {} FROM main.{} AS t", names.join(", "), Ident(table.name.as_str()));
+        if spec.scope.of(&table.name).is_some() {
+            let scope = ScopeSql { catalogue, scope: &spec.scope };
+            scope.check(connection)?;
+            sql = format!(
+                "SELECT {} FROM {} AS t WHERE {}",
+                names.join(", "),
+                scope.source(&table.name),
+                scope.has_parents(&table.name, "t")?,
+            );
+        }
         Ok(Self { table, columns, sql })
     }
 

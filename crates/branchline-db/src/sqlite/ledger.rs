@@ -18,6 +18,7 @@
 //! | `branchline_version` | the version of each row that changed, and tombstones (`version`) |
 //! | `branchline_held`, `branchline_held_known` | rows that could not go in (`held`) |
 //! | `branchline_conflict` | conflicts, with both images (`conflict`) |
+//! | `branchline_scope`, `branchline_in_scope` | what peers were sent of tables that filters keep rows of back (`scope`) |
 //!
 //! Their declarations use nothing that SQLite 3.8 lacks: the shop's program opens the same file, and an engine that
 //! cannot read one declaration refuses the whole file. Migrations are only ever added. None has an `AUTOINCREMENT`,
@@ -31,6 +32,7 @@ pub(super) mod held;
 pub(super) mod knowledge;
 pub(super) mod life;
 pub(super) mod meta;
+pub(super) mod scope;
 pub(super) mod standing;
 pub(super) mod version;
 
@@ -63,7 +65,7 @@ struct Migration {
 }
 
 /// In the order of their versions, from 1.
-static MIGRATIONS: [Migration; 4] = [
+static MIGRATIONS: [Migration; 5] = [
     Migration { part: Part::Base, statements: &[meta::TABLE, meta::FIRST_ROW, applied::TABLE] },
     Migration { part: Part::Base, statements: &[applied::ADD_METADATA] },
     Migration {
@@ -85,10 +87,16 @@ static MIGRATIONS: [Migration; 4] = [
         ],
     },
     Migration { part: Part::Capture, statements: &[held::ADD_KEY_COLUMNS] },
+    Migration {
+        part: Part::Capture,
+        statements: &[captured::ADD_IN_PART, scope::TABLE, scope::ROWS_TABLE, scope::OPEN],
+    },
 ];
 
 /// Every table, those that others speak of last.
-pub(super) const TABLES: [&str; 14] = [
+pub(super) const TABLES: [&str; 16] = [
+    scope::ROWS_NAME,
+    scope::NAME,
     conflict::NAME,
     held::KNOWN_NAME,
     held::NAME,
@@ -130,6 +138,11 @@ pub(super) fn migrate(connection: &Connection, part: Part) -> Result<(), Databas
         connection.execute(ADD_VERSION, params![version]).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Whether a part of the ledger is there as this program makes it.
+pub(super) fn is_complete(connection: &Connection, part: Part) -> Result<bool, DatabaseError> {
+    missing(connection, part).map(|missing| missing.is_empty())
 }
 
 /// Whether a table of the ledger is there.

@@ -3,6 +3,7 @@
 
 mod capturing;
 mod files;
+mod filtering;
 mod holding;
 mod mending;
 mod rules;

@@ -5,6 +5,7 @@ use branchline_core::id::{Epoch, Generation, Sequence};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::lineage::Remembered;
 use branchline_core::ports::{StateConflict, StateRead, StateReply, StateWrite};
+use branchline_core::scope::ScopeMark;
 use branchline_core::standing::{Acknowledged, ChainEnd, Packed};
 use branchline_core::version::{ChangeTime, Life};
 
@@ -17,9 +18,15 @@ fn knowledge() -> Knowledge {
     [known("A", 2, 7), known("A", 1, 0), known("B-2", 1, u64::MAX)].into_iter().collect()
 }
 
+/// A scope, with a name that is hard to keep.
+fn scope() -> ScopeMark {
+    let line = |table| format!("{} {table}", Digest::of(b"conditions"));
+    ScopeMark::from_lines(&[line("a table"), line("orders")].join("\n")).expect("two lines")
+}
+
 /// A position, with the values that are hardest to keep.
 pub(super) fn packed() -> Packed {
-    Packed { epoch: Epoch::new(3), covers: knowledge(), seen: knowledge(), full: true }
+    Packed { epoch: Epoch::new(3), covers: knowledge(), seen: knowledge(), full: true, scope: scope() }
 }
 
 /// And a stranger's is not kept.
@@ -37,6 +44,7 @@ pub async fn how_far_a_peer_is_reads_back_whole_and_goes_with_it(store: SharedSt
         sealed: Sequence::new(5),
         chain: Some(chain),
         past_budget: true,
+        scope: scope(),
         ..nothing("B")
     };
     commit(&store, vec![StateWrite::AddPeer(peer("A")), StateWrite::AddPeer(peer("B"))]).await;

@@ -204,6 +204,7 @@ async fn show(peer: String, session: &Session) -> Result<Done, Failure> {
             "gets",
             if peer.relay { "what this server and others made" } else { "what this server made" }.to_owned(),
         ),
+        ("rows", or(&peer.filters, "all")),
         ("waits", text::count(peer.waiting, "backup", "backups")),
     ];
     let next = match peer.activity.as_str() {

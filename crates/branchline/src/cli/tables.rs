@@ -1,4 +1,4 @@
-//! `tables`: which tables can sync and why the others cannot, and which are captured.
+//! `tables`: which tables can sync and why the others cannot, which are captured, and who does not get them whole.
 
 use branchline_core::code::Code;
 
@@ -32,7 +32,8 @@ pub(crate) async fn run(arguments: Arguments, session: &Session) -> Result<Done,
     let syncing = tables.tables.iter().filter(|table| table.syncs).count();
     let rows = tables.tables.iter().map(|table| {
         let verdict = match &table.reason {
-            None => "yes".to_owned(),
+            None if table.in_part_for.is_empty() => "yes".to_owned(),
+            None => format!("in part for {}", table.in_part_for.join(", ")),
             Some(reason) => format!("no: {reason}"),
         };
         let captured = match (table.captured, table.compare_due, tables.attached && table.syncs) {
@@ -73,5 +74,13 @@ fn one(table: &TableAnswer) -> String {
     });
     let verdict =
         table.reason.as_ref().map_or_else(|| "syncs".to_owned(), |reason| format!("does not sync: {reason}"));
-    format!("{} {verdict}\n\n{}", table.name, text::table(["column", "type", "travels as", ""], rows))
+    let in_part = match table.in_part_for.is_empty() || table.reason.is_some() {
+        true => String::new(),
+        false => format!(", and filters keep rows of it from {}", table.in_part_for.join(", ")),
+    };
+    format!(
+        "{} {verdict}{in_part}\n\n{}",
+        table.name,
+        text::table(["column", "type", "travels as", ""], rows)
+    )
 }

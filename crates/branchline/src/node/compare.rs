@@ -1,4 +1,5 @@
-//! Proves that this database and a peer's are equal in what they share, or names what differs.
+//! Proves that this database and a peer's are equal in what they share, or names what differs. Each side leaves out the
+//! rows that its own filters keep from the other.
 
 use branchline_core::code::Code;
 use branchline_core::compare::{
@@ -8,6 +9,7 @@ use branchline_core::compare::{
 use branchline_core::id::ServerId;
 use branchline_core::ports::{Amendment, Capture, DatabaseError, HashSpec, PeerLink, Snapshot};
 use branchline_core::schema::{Schema, Table, TableName};
+use branchline_core::scope::PeerScope;
 
 use super::Node;
 use super::clock::Stopwatch;
@@ -36,11 +38,14 @@ impl Node {
         let link = self.link(&peer)?;
         let hello = link.hello().await?;
         let mut snapshot = self.database().await?.snapshot().await?;
-        let here = self.restrict(snapshot.schema().clone());
+        let scope = self.scope_for(snapshot.schema(), &peer.id);
+        let whole = snapshot.schema().clone();
+        let here = self.restrict(whole.clone());
         let (specs, not_shared) = shared(&here, &hello.schema, only)?;
         let mut reporter = Reporter::begin(progress, "compare", Some(name));
         let mut tables = Vec::new();
         for spec in specs {
+            let spec = HashSpec { scope: scope.clone(), ..spec };
             let pair = Pair { link: link.as_ref(), here: &here, there: &hello.schema };
             let (rows, table) =
                 compare_table(snapshot.as_mut(), &pair, &spec, repair.then_some(capture)).await?;
@@ -51,7 +56,7 @@ impl Node {
         let sum = |count: fn(&TableComparison) -> u64| tables.iter().map(count).sum();
         // Nothing compared is nothing proven.
         let equal = !tables.is_empty() && tables.iter().all(|table| table.equal);
-        self.clear_compare_due(&tables).await?;
+        self.clear_compare_due(&tables, &whole, &scope).await?;
         reporter.end(if equal { "no row differs" } else { "rows differ" });
         Ok(CompareAnswer {
             peer: peer.id.to_string(),
@@ -68,14 +73,23 @@ impl Node {
         })
     }
 
-    /// Where a table of which changes may have been missed is equal at a peer, none was missed.
-    async fn clear_compare_due(&self, compared: &[TableComparison]) -> Result<(), Problem> {
+    /// Where a table of which changes may have been missed is equal at a peer, none was missed. A peer that does not get the
+    /// table whole proves that only where none does.
+    async fn clear_compare_due(
+        &self,
+        compared: &[TableComparison],
+        schema: &Schema,
+        scope: &PeerScope,
+    ) -> Result<(), Problem> {
+        let peers = self.memory.peers().await?;
+        let proves =
+            |table: &TableName| scope.of(table).is_none() || !self.is_whole_for_any(schema, table, &peers);
         let capture = self.database().await?.capture();
         let Some(captured) = capture.look().await? else { return Ok(()) };
         let proven = |table: &TableName| {
             compared.iter().any(|compared| compared.equal && compared.table == table.as_str())
         };
-        let due = captured.tables.iter().filter(|(table, due)| **due && proven(table));
+        let due = captured.tables.iter().filter(|(table, due)| **due && proven(table) && proves(table));
         let tables: Vec<TableName> = due.map(|(table, _)| table.clone()).collect();
         if !tables.is_empty() {
             capture.amend(Amendment::SetCompareDue { tables, due: false }).await?;
@@ -100,6 +114,7 @@ impl Node {
             return Err(Problem::new(Code::REQUEST_INVALID, "that many buckets are not compared"));
         }
         let mut snapshot = self.database().await?.snapshot().await?;
+        let scope = self.scope_for(snapshot.schema(), peer);
         let schema = self.restrict(snapshot.schema().clone());
         let visible = schema.table(&spec.table).is_some_and(|table| table.excluded.is_none());
         if !visible || !known.grant.covers(&spec.table) {
@@ -112,9 +127,13 @@ impl Node {
             }
         }
         let answer = match &request {
-            CompareRequest::Hashes(spec) => WireAnswer::Hashes(snapshot.hashes(spec).await?),
+            CompareRequest::Hashes(spec) => {
+                let spec = HashSpec { scope, ..spec.clone() };
+                WireAnswer::Hashes(snapshot.hashes(&spec).await?)
+            }
             CompareRequest::Rows { spec, buckets } => {
-                WireAnswer::Rows(snapshot.row_digests(spec, buckets).await?)
+                let spec = HashSpec { scope, ..spec.clone() };
+                WireAnswer::Rows(snapshot.row_digests(&spec, buckets).await?)
             }
         };
         snapshot.close().await?;

@@ -117,6 +117,7 @@ impl Node {
         let _turn = self.standing_turn.lock().await;
         writes.extend(self.acknowledgement(entry, receipt).await?.map(StateWrite::PutAcknowledged));
         self.memory.commit(writes).await?;
+        self.confirm_scope(entry, receipt).await;
         self.drop_settled(entry).await
     }
 

@@ -12,7 +12,8 @@ use crate::api::v1::{
     PlannedTable, TableAnswer,
 };
 
-pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
+/// A peer, how many backups wait for it, and the filters for it in words.
+pub(super) fn peer(peer: &Peer, waiting: u64, filters: Vec<String>) -> PeerAnswer {
     PeerAnswer {
         id: peer.id.to_string(),
         name: peer.name.clone(),
@@ -29,6 +30,7 @@ pub(super) fn peer(peer: &Peer, waiting: u64) -> PeerAnswer {
         relay: peer.relay,
         acknowledged: None,
         tables: peer.grant.tables.iter().map(ToString::to_string).collect(),
+        filters,
         waiting,
     }
 }
@@ -78,6 +80,7 @@ pub(super) fn table(table: &Table, due: Option<bool>) -> TableAnswer {
         reason: table.excluded.as_ref().map(ToString::to_string),
         captured: due.is_some(),
         compare_due: due.is_some_and(|due| due),
+        in_part_for: Vec::new(),
         rows_estimated: table.rows_estimated,
         key: table.key_names().map(ToString::to_string).collect(),
         columns: table.columns.iter().map(column).collect(),

@@ -45,7 +45,8 @@ impl Node {
             outbox.iter().filter(waits).count() as u64
         };
         let peers = self.memory.peers().await?;
-        let described = peers.iter().map(|peer| describe::peer(peer, waiting(peer)));
+        let described =
+            peers.iter().map(|peer| describe::peer(peer, waiting(peer), self.filters_for(&peer.id)));
         Ok(PeersAnswer { peers: described.collect() })
     }
 
@@ -53,7 +54,7 @@ impl Node {
         let peer = self.memory.peer(name).await?;
         let outbox = self.memory.outbox_of(&peer.id).await?;
         let waiting = outbox.iter().filter(|entry| waits_for(entry, &peer)).count() as u64;
-        Ok(describe::peer(&peer, waiting))
+        Ok(describe::peer(&peer, waiting, self.filters_for(&peer.id)))
     }
 
     pub(super) async fn add_peer(

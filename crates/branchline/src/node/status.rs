@@ -30,6 +30,7 @@ impl Node {
             self.add_acknowledged(&mut peers, captured, &outbox).await?;
             warnings.extend(self.capture_warnings(database, captured, &peers).await?);
         }
+        warnings.extend(database.iter().flat_map(|database| database.filter_warnings.clone()));
         if peers.is_empty() {
             let fix = "branchline invite STORE-001 on one server, branchline join on the other";
             warnings.push(WarningAnswer {
@@ -93,7 +94,8 @@ impl Node {
         let excluded = schema.tables().count() as u64 - syncing;
         let unseen = |table: &&Table| captured.as_ref().is_some_and(|c| !c.tables.contains_key(&table.name));
         let uncaptured = schema.syncable().filter(unseen).map(|table| table.name.to_string()).collect();
-        Ok(DatabaseStatus { ledger, captured, syncing, excluded, uncaptured })
+        let filter_warnings = self.filter_warnings(&schema, captured.is_some()).await?;
+        Ok(DatabaseStatus { ledger, captured, syncing, excluded, uncaptured, filter_warnings })
     }
 
     /// How far each peer is with the changes of this server.
@@ -179,6 +181,7 @@ struct DatabaseStatus {
     excluded: u64,
     /// Tables that sync and are not captured, where others are.
     uncaptured: Vec<String>,
+    filter_warnings: Vec<WarningAnswer>,
 }
 
 fn warning(problem: &Problem) -> WarningAnswer {

@@ -13,11 +13,12 @@ use branchline_core::schema::TableName;
 
 use super::fault::{Place, SettingsFault};
 use super::keys;
-use super::raw::{Content, RawSettings};
+use super::raw::{Content, RawEntry, RawSettings};
 use super::sources::Sources;
 use super::{DatabaseSettings, DatabaseUrl, Profile, Settings};
 
 mod day;
+mod filter;
 mod schedule;
 
 /// The version of the file's form that this program reads.
@@ -56,6 +57,7 @@ pub(super) fn check(
     let compression = check.one_of("backup.compression", &codecs);
     let ledger_bytes_max = check.budget();
     let log = check.log_level();
+    let filters = check.filters();
     let day = check.day();
     let time_zone = check.time_zone();
     let schedule = check.schedule();
@@ -65,6 +67,7 @@ pub(super) fn check(
         name,
         profile: profile.unwrap_or_default(),
         database: DatabaseSettings { url: url?, tables, except },
+        filters,
         day,
         listen,
         advertise,
@@ -127,6 +130,24 @@ impl<'a> Check<'a> {
             }
         }
         parsed
+    }
+
+    /// What the sections of a setting that is a list of sections come to, as far as they are without fault.
+    fn each_entry<T>(&mut self, key: &str, read: impl Fn(&mut Check<'_>, &RawEntry) -> Option<T>) -> Vec<T> {
+        let Some(Content::Entries(entries)) = self.raw.get(key).map(|value| &value.content) else {
+            return Vec::new();
+        };
+        let mut checked = Vec::new();
+        for entry in entries {
+            let mut check = Check { raw: &entry.values, file: self.file, faults: &mut *self.faults };
+            checked.extend(read(&mut check, entry));
+        }
+        checked
+    }
+
+    fn table_name(&mut self, key: &str) -> Option<TableName> {
+        let (text, place) = self.text(key)?;
+        TableName::new(text).map_err(|error| self.fault(key, error.to_string(), "", place)).ok()
     }
 
     fn one_of<T: Copy>(&mut self, key: &str, known: &[(&str, T)]) -> Option<T> {

@@ -47,6 +47,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "capture.budget_mib", form: Form::Number, unset: "2048" },
     Key { path: "log.level", form: Form::Text, unset: "info" },
     Key { path: "schedule", form: Form::Entries, unset: "(none)" },
+    Key { path: "filter", form: Form::Entries, unset: "(none)" },
     Key { path: "day", form: Form::Entries, unset: "(none)" },
 ];
 
@@ -56,6 +57,10 @@ pub(super) const ENTRY_KEYS: &[Key] = &[
     Key { path: "schedule.kind", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.at", form: Form::Text, unset: "(none)" },
     Key { path: "schedule.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.table", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.where", form: Form::Text, unset: "(none)" },
+    Key { path: "filter.peers", form: Form::List, unset: "(all)" },
+    Key { path: "filter.follow", form: Form::Text, unset: "yes" },
     Key { path: "day.table", form: Form::Text, unset: "(none)" },
     Key { path: "day.date", form: Form::Text, unset: "(none)" },
     Key { path: "day.money", form: Form::List, unset: "(none)" },
@@ -156,7 +161,18 @@ mod tests {
         assert_eq!(names_in("log"), ["level"]);
         assert_eq!(
             names_in(""),
-            ["config_version", "server", "database", "listen", "backup", "capture", "log", "schedule", "day"]
+            [
+                "config_version",
+                "server",
+                "database",
+                "listen",
+                "backup",
+                "capture",
+                "log",
+                "schedule",
+                "filter",
+                "day"
+            ]
         );
         assert_eq!(names_in("schedule"), ["name", "kind", "at", "peers"]);
     }

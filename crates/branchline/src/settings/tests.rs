@@ -285,3 +285,20 @@ fn days_are_read_and_their_faults_named() {
     let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
     assert_eq!(named, ["day.only", "day.table"]);
 }
+
+#[test]
+fn filters_are_read_and_their_faults_named() {
+    let good = "[[filter]]\ntable = \"orders\"\nwhere = \"store = 'S1'\"\npeers = [\"CENTRAL-HQ\"]\nfollow = \"no\"\n\
+                [[filter]]\ntable = \"stores\"\nwhere = \" id = 1 \"\n";
+    let folder = Folder::with(&format!("{GOOD}{good}"));
+    let (settings, _) = folder.load(&[], &[]).unwrap();
+    let [orders, stores] = &settings.filters[..] else { panic!("{:?}", settings.filters) };
+    assert_eq!((orders.table.as_str(), orders.condition.as_str()), ("orders", "store = 'S1'"));
+    assert_eq!((orders.peers[0].as_str(), orders.follow), ("CENTRAL-HQ", false));
+    assert_eq!((stores.condition.as_str(), stores.peers.len(), stores.follow), ("id = 1", 0, true));
+    let bad = "[[filter]]\ntable = \"orders\"\nwhere = \"true; DROP TABLE orders\"\n[[filter]]\nwhere = \"true\"\n\
+               [[filter]]\ntable = \"orders\"\nwhere = \"  \"\npeers = [\"hq\"]\nfollow = \"maybe\"\n";
+    let folder = Folder::with(&format!("{GOOD}{bad}"));
+    let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
+    assert_eq!(named, ["filter.where", "filter.table", "filter.where", "filter.peers", "filter.follow"]);
+}

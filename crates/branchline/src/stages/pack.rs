@@ -18,9 +18,10 @@ use branchline_core::backup::{Codec, RowBatch, TableSummary};
 use branchline_core::code::{Code, Explain};
 use branchline_core::id::BackupId;
 use branchline_core::pack::{PackPlan, Position, Selection};
-use branchline_core::ports::{Changes, Database, DatabaseError, Snapshot, Spool, SpoolError, SpoolFile};
+use branchline_core::ports::{
+    Changes, Database, DatabaseError, Snapshot, Spool, SpoolError, SpoolFile, TableChanges,
+};
 use branchline_core::schema::{Schema, TableName, parents_first};
-use branchline_core::version::Life;
 use tokio::sync::mpsc;
 
 use crate::node::clock::Stopwatch;
@@ -148,11 +149,12 @@ pub async fn pack_changes(
         let estimated = schema.syncable().map(|table| table.rows_estimated).sum();
         reporter = reporter.of_total(Some(estimated), None);
     }
-    let mut bases: BTreeMap<TableName, Life> =
-        changes.tables(plan).await?.into_iter().map(|table| (table.table, table.base)).collect();
+    let found = changes.tables(plan).await?.into_iter();
+    let mut found: BTreeMap<TableName, TableChanges> =
+        found.map(|table| (table.table.clone(), table)).collect();
     let summary = |name: &TableName| {
-        let base = bases.remove(name)?;
-        Some(TableSummary { base: Some(base), ..TableSummary::of(schema.table(name)?) })
+        let TableChanges { base, filtered, .. } = found.remove(name)?;
+        Some(TableSummary { base: Some(base), filtered, ..TableSummary::of(schema.table(name)?) })
     };
     let summaries = tables_in_order(&schema).iter().filter_map(summary).collect();
     let mut rows = Rows { source: Source::Changes(changes, plan), tables: summaries, keep_empty: full };

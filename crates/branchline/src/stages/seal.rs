@@ -146,6 +146,7 @@ fn packed_of(draft: &Draft) -> Option<Packed> {
         covers: plan.covers.clone(),
         seen: position.seen.clone(),
         full: is_full(draft),
+        scope: plan.scope.as_ref().map(|scoped| scoped.scope.mark()).unwrap_or_default(),
     })
 }
 

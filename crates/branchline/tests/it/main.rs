@@ -19,6 +19,7 @@ mod cli;
 mod compare;
 mod curl;
 mod disk;
+mod filters;
 mod held;
 mod incremental;
 mod killed;

@@ -11,6 +11,7 @@ use branchline_core::id::{Epoch, Generation, Sequence, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::pack::{Selection, plan_pack, purgeable};
 use branchline_core::restore::RememberedLife;
+use branchline_core::scope::ScopeMark;
 use branchline_core::standing::{Acknowledged, ChainEnd, Ourselves, Packed, Standing};
 use branchline_core::version::ChangeTime;
 
@@ -195,6 +196,7 @@ impl Server {
                 covers: if rules.hold(Rule::Covers) { plan.covers } else { position.knowledge.clone() },
                 seen: position.seen,
                 full,
+                scope: ScopeMark::default(),
             },
             rows,
             bases: self.ledger.bases.clone(),

@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use branchline_core::backup::BackupType;
 use branchline_core::backup::v1::{Deletion, RowMark, RowReader, RowWriter};
 use branchline_core::backup::{ColumnSummary, TableSummary};
-use branchline_core::merge::{Absence, LocalRow, decide_absent, decide_beside_held};
+use branchline_core::merge::{
+    Absence, LocalRow, Parties, Verdict, decide_absent, decide_beside_held, decide_leaving,
+};
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::value::Value;
 use rusqlite::params;
@@ -103,7 +105,10 @@ fn meet(
         // Written in the version of the held row, the lines of equal rows are equal.
         let same = images::line(rows, held.version.clone(), deletion, &values)? == held.line;
         let parties = &versioned.origin(plan).parties;
-        let verdict = decide_beside_held(&incoming, &held.version, same, parties);
+        let verdict = match deletion {
+            Some(Deletion::OutOfScope) => leaving_beside(held, &table, parties),
+            _ => decide_beside_held(&incoming, &held.version, same, parties),
+        };
         if verdict.is_conflict() {
             let conflict = Conflict {
                 table: &plan.name,
@@ -126,6 +131,12 @@ fn meet(
         }
     }
     Ok(met)
+}
+
+/// A row that left what the two servers share: what is held of it goes as well, if the sender knew it.
+fn leaving_beside(held: &HeldLine, table: &VersionedTable<'_>, parties: &Parties) -> Verdict {
+    let local = LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
+    decide_leaving(&local, table.base_here, parties)
 }
 
 /// The place of a staged row's values in the query.

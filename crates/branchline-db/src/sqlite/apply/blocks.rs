@@ -6,6 +6,7 @@
 //! | comes in with the backup | keeps it here |
 //! | by a key without an action | keeps it here |
 //! | by a key with one, and its source did not know it as it is | keeps it here |
+//! | by a key with one, at a row that only left what is shared | keeps it here: what happened to it would travel back |
 //! | by `ON DELETE CASCADE`, and its source knew it | goes along, and what points at it is looked at in its turn |
 //!
 //! Rows that go along are kept on the stage (`x0` …) with the removal that takes them, so that all that hangs on a
@@ -24,6 +25,7 @@ use super::super::schema::{Catalogue, OnDelete, TableForm};
 use super::decide::pending;
 use super::holds::{Cause, Fault};
 use super::plan::TablePlan;
+use super::stage::Removal;
 use super::statement::{not_staged, same_key, stage_table};
 use super::versions::Versioned;
 
@@ -64,6 +66,8 @@ struct Going {
     same: String,
     /// The removal that takes them, as two expressions: the plan's place and the row's number.
     root: (String, &'static str),
+    /// What kind of removal it is, as an expression.
+    kind: &'static str,
 }
 
 struct Search<'a> {
@@ -85,6 +89,7 @@ impl Search<'_> {
                 stage: stage_table(plan),
                 same: same_key(plan, "t", "s"),
                 root: (index.to_string(), "s.n"),
+                kind: "s.kind",
             })
             .collect();
         while let Some(going) = waiting.pop() {
@@ -125,9 +130,11 @@ impl Search<'_> {
                 }
                 None => true,
             };
+            let kind: Option<i64> = row.get(KIND_PLACE).map_err(failed)?;
+            let only_leaves = self.versioned.is_some() && kind == LEAVES;
             if !key.cascades {
                 self.add(index, n, prevented(child, key));
-            } else if !is_known {
+            } else if only_leaves || !is_known {
                 let error =
                     DatabaseError::MirrorCascade { table: key.target.clone(), child: child.name.clone() };
                 self.add(index, n, error);
@@ -226,9 +233,10 @@ impl Search<'_> {
         };
         let names: Vec<_> = key_of(child, form).into_iter().map(|(name, _)| format!("c.{name}")).collect();
         format!(
-            "SELECT {}, {}, {facts}, {} FROM {} AS s CROSS JOIN main.{} AS t CROSS JOIN main.{} AS c{joins} WHERE {}",
+            "SELECT {}, {}, {facts}, {}, {} FROM {} AS s CROSS JOIN main.{} AS t CROSS JOIN main.{} AS c{joins} WHERE {}",
             going.root.0,
             going.root.1,
+            going.kind,
             names.join(", "),
             going.stage,
             Ident(going.table.as_str()),
@@ -275,6 +283,7 @@ impl Search<'_> {
             stage: along.stage.clone(),
             same: along.same("t", "s"),
             root: ("s.place".to_owned(), "s.n"),
+            kind: "NULL",
         })
     }
 
@@ -285,7 +294,11 @@ impl Search<'_> {
 }
 
 /// The place of the key in the query of rows that point.
-const FIRST_KEY: usize = 10;
+const FIRST_KEY: usize = 11;
+/// The place of the kind of removal in it.
+const KIND_PLACE: usize = 10;
+/// The kind of a row that left what the two servers share.
+const LEAVES: Option<i64> = Some(Removal::OutOfScope as i64);
 
 impl Along {
     fn create(&self) -> String {

@@ -6,7 +6,7 @@
 //! Rows that do not go in leave the stage, and what follows sees only those that do. A conflict that ours won is put on
 //! record here; one that theirs won only when it is clear that the row is not held.
 
-use branchline_core::merge::{LocalRow, Pending, Verdict, decide, decide_held};
+use branchline_core::merge::{LocalRow, Pending, Verdict, decide, decide_held, decide_leaving};
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::version::{ChangeTime, Version};
 use rusqlite::{Row, params};
@@ -94,6 +94,11 @@ pub(super) fn name(verdict: Verdict) -> &'static str {
     }
 }
 
+/// The place of the kind in the query of facts.
+const KIND_PLACE: usize = 16;
+/// The kind of a row that left what the two servers share.
+const LEAVES: Option<i64> = Some(Removal::OutOfScope as i64);
+
 struct Facts<'a> {
     versioned: &'a Versioned<'a>,
     plan: &'a TablePlan,
@@ -115,7 +120,8 @@ impl Facts<'_> {
 
     /// Decides all rows of the backup's base at once: none was ever seen here.
     fn decide_base(&self) -> Result<(), DatabaseError> {
-        let verdict = self.verdict(&Version::base(self.table.base.clone()), &LocalRow::default(), false);
+        let nothing = LocalRow { in_part: self.table.in_part, ..LocalRow::default() };
+        let verdict = self.verdict(&Version::base(self.table.base.clone()), &nothing, false);
         if verdict == Verdict::Take {
             return Ok(());
         }
@@ -145,7 +151,11 @@ impl Facts<'_> {
             let local = self.local(row)?;
             let number: i64 = row.get(0).map_err(failed)?;
             let is_new = self.plan.origin > 0 || self.versioned.took_place_of_held(self.plan, number);
-            let verdict = self.verdict(&incoming, &local, is_new);
+            let verdict = if row.get::<_, Option<i64>>(KIND_PLACE).map_err(failed)? == LEAVES {
+                decide_leaving(&local, self.table.base_here, &self.versioned.origin(self.plan).parties)
+            } else {
+                self.verdict(&incoming, &local, is_new)
+            };
             if verdict != Verdict::Take {
                 add.execute(params![number, name(verdict), local.same]).map_err(failed)?;
             }
@@ -161,12 +171,12 @@ impl Facts<'_> {
             version: self.versioned.lives.version(row, 8)?,
             pending: pending(self.versioned, row, 13)?,
             same: if self.is_removal { !present } else { present && equal.unwrap_or_default() },
-            in_part: false,
+            in_part: self.table.in_part,
         })
     }
 
     /// The number; the version that comes in; whether the row is here, and whether it is equal; the version here; the
-    /// change that waits.
+    /// change that waits; what kind of removal it is.
     fn query(&self, which: &str) -> String {
         let key = self.plan.columns[self.plan.key[0]].name.as_str();
         let text = staged_key(self.plan, self.table);
@@ -177,7 +187,7 @@ impl Facts<'_> {
         };
         format!(
             "SELECT s.n, s.life, s.generation, s.time, s.was_life, s.was_generation, t.{} IS NOT NULL, {equal},
-                 v.life, v.generation, v.time, v.was_life, v.was_generation, p.time, p.was_life, p.was_generation
+                 v.life, v.generation, v.time, v.was_life, v.was_generation, p.time, p.was_life, p.was_generation, s.kind
              FROM {} AS s LEFT JOIN {} AS t ON {}
                  LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
                  LEFT JOIN temp.branchline_stamped AS p ON p.table_id = {id} AND p.key = {text}{which}",

@@ -53,7 +53,8 @@ pub(super) fn all(
             Ok(plan) => {
                 if let Some(captured) = versioned.captured(&summary.name) {
                     let base_here = versioned.lives.get(captured.base)?;
-                    let table = VersionedTable { captured, base: base_here, base_here };
+                    let in_part = versioned.is_in_part(captured);
+                    let table = VersionedTable { captured, base: base_here, base_here, in_part };
                     settle(versioned, lives, plan, &table, &group)?;
                 }
             }

@@ -93,6 +93,8 @@ impl Removal {
     pub(super) const LISTED: &'static str = "s.kind IN (0, 2, 4)";
     /// Whether the row goes with what the ledger knows of it, and leaves no tombstone.
     pub(super) const FORGOTTEN: &'static str = "s.kind IN (1, 2)";
+    /// Whether the source has the row no more, or shares it no more.
+    pub(super) const TOLD: &'static str = "s.kind IN (0, 1, 2)";
     /// Whether the removal is the backup's, and no change made here.
     pub(super) const OF_THE_BACKUP: &'static str = "s.kind IN (0, 1, 2, 4)";
 }

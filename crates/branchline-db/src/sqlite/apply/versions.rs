@@ -11,7 +11,7 @@
 //! removed again, with the pending changes that they overruled. Whatever else was noted (what a cascade or a trigger of
 //! the shop did to other rows) stays, and travels as a change made here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use branchline_core::id::{BackupId, Generation, ServerId};
 use branchline_core::knowledge::Knowledge;
@@ -28,6 +28,7 @@ use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::change::NOW;
 use super::super::ledger::knowledge;
 use super::super::ledger::life::{self, Lives};
+use super::super::ledger::scope;
 use super::super::ledger::standing;
 use super::super::ledger::version::{self, COLUMNS, REPLACING};
 use super::plan::TablePlan;
@@ -57,6 +58,8 @@ pub(super) struct Versioned<'a> {
     /// Staged rows that took the place of held ones, by plan and number.
     in_place_of_held: HashSet<(usize, i64)>,
     captured: HashMap<TableName, CapturedTable>,
+    /// The numbers of the tables that are shared in part.
+    in_part: BTreeSet<i64>,
 }
 
 /// Where rows come from.
@@ -77,6 +80,8 @@ pub(super) struct VersionedTable<'a> {
     pub(super) base: &'a Life,
     /// The life whose base the table here holds.
     pub(super) base_here: &'a Life,
+    /// Whether a filter keeps rows of it back, here or where they come from.
+    pub(super) in_part: bool,
 }
 
 impl<'a> Versioned<'a> {
@@ -100,6 +105,12 @@ impl<'a> Versioned<'a> {
         let parties = Parties::new(standing.own, ours, theirs, &purged_here, &context.purged);
         let backup = Origin { parties, source: request.source.clone(), backup: request.backup };
         let captured = captured::all(connection)?.into_iter().map(|table| (table.name.clone(), table));
+        let captured: HashMap<_, _> = captured.collect();
+        for table in request.tables.iter().filter(|table| table.filtered) {
+            if let Some(table) = captured.get(&table.name) {
+                captured::set_in_part(connection, table.id)?;
+            }
+        }
         Ok(Some(Self {
             connection,
             request,
@@ -108,7 +119,8 @@ impl<'a> Versioned<'a> {
             lives,
             staged: Vec::new(),
             in_place_of_held: HashSet::new(),
-            captured: captured.collect(),
+            captured,
+            in_part: captured::in_part(connection)?,
         }))
     }
 
@@ -158,13 +170,19 @@ impl<'a> Versioned<'a> {
     pub(super) fn table(&self, plan: &TablePlan) -> Result<Option<VersionedTable<'_>>, DatabaseError> {
         let Some(captured) = self.captured.get(&plan.name) else { return Ok(None) };
         let base_here = self.lives.get(captured.base)?;
+        let in_part = self.is_in_part(captured);
         if plan.origin > 0 {
             // A row that was held has a version of its own.
-            return Ok(Some(VersionedTable { captured, base: base_here, base_here }));
+            return Ok(Some(VersionedTable { captured, base: base_here, base_here, in_part }));
         }
         let summary = self.request.tables.iter().find(|table| table.name == plan.name);
         let base = summary.and_then(|table| table.base.as_ref());
-        Ok(base.map(|base| VersionedTable { captured, base, base_here }))
+        Ok(base.map(|base| VersionedTable { captured, base, base_here, in_part }))
+    }
+
+    /// Whether a filter keeps rows of a captured table back.
+    pub(super) fn is_in_part(&self, captured: &CapturedTable) -> bool {
+        self.in_part.contains(&captured.id)
     }
 
     /// A captured table, by its name.
@@ -235,6 +253,7 @@ impl<'a> Versioned<'a> {
         }
         let and = if is_base_here { " AND s.life IS NOT NULL" } else { "" };
         self.put(plan, table, "0", &format!("s.kind IS NULL{and}"))?;
+        self.enter(plan, table)?;
         if plan.is_noted { self.note_taken(plan, table, "") } else { Ok(()) }
     }
 
@@ -255,7 +274,39 @@ impl<'a> Versioned<'a> {
             Removal::FORGOTTEN,
         );
         self.connection.execute(&sql, params![table.captured.id]).map_err(failed)?;
+        self.strike(plan, table)?;
         self.note_taken(plan, table, &format!(" WHERE {}", Removal::OF_THE_BACKUP))
+    }
+
+    /// Where the source does not get the table whole: it has the rows that came from it.
+    fn enter(&self, plan: &TablePlan, table: &VersionedTable<'_>) -> Result<(), DatabaseError> {
+        let (id, source) = (table.captured.id, &self.origin(plan).source);
+        if !scope::has_scope(self.connection, source, id)? {
+            return Ok(());
+        }
+        let places: Vec<_> = (0..plan.key.len()).map(|place| format!("k{place}")).collect();
+        let values: Vec<_> = plan.key.iter().map(|place| format!("s.c{place}")).collect();
+        let sql = scope::came(
+            &places.join(", "),
+            &format!("{}, {}", staged_key(plan, table), values.join(", ")),
+            &stage_table(plan),
+        );
+        self.connection.execute(&sql, params![source.as_str(), id]).map(drop).map_err(failed)
+    }
+
+    /// The source has no more what it deleted. What left for us it has; yet that it is gone here is no news for it.
+    fn strike(&self, plan: &TablePlan, table: &VersionedTable<'_>) -> Result<(), DatabaseError> {
+        let (id, source) = (table.captured.id, &self.origin(plan).source);
+        if !scope::has_scope(self.connection, source, id)? {
+            return Ok(());
+        }
+        let keys = format!(
+            "SELECT {} FROM {} AS s WHERE {}",
+            staged_key(plan, table),
+            stage_table(plan),
+            Removal::TOLD
+        );
+        self.connection.execute(&scope::struck(&keys), params![source.as_str(), id]).map(drop).map_err(failed)
     }
 
     fn put(

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::super::compare;
 use super::super::ledger::standing::{self, Standing};
-use super::super::ledger::{captured, change, knowledge, life, meta, version};
+use super::super::ledger::{self, captured, change, knowledge, life, meta, scope, version};
 use super::super::schema;
 use super::attach::locked;
 
@@ -21,13 +21,13 @@ pub(super) fn amend(connection: &Connection, amendment: &Amendment) -> Result<u6
     }
     locked(connection, || {
         let standing = standing::read(connection)?.ok_or(DatabaseError::NotAttached)?;
+        ledger::migrate(connection, ledger::Part::Capture)?;
         match amendment {
             Amendment::Purge { known_to_all } => purge(connection, known_to_all),
             Amendment::BeginLife { epoch, packed, carried_until, clock } => {
                 begin_life(connection, &standing, *epoch, (*packed, *carried_until), *clock)
             }
-            // Nobody is kept from rows yet.
-            Amendment::ConfirmScope { .. } => Ok(0),
+            Amendment::ConfirmScope { peer } => scope::confirm(connection, peer),
             Amendment::CountAsChanged { spec, keys } => count_as_changed(connection, spec, keys),
             Amendment::SetCompareDue { tables, due } => captured::set_compare_due(connection, tables, *due),
         }
@@ -77,6 +77,7 @@ fn begin_life(
     let own = Life::new(standing.own.server.clone(), epoch);
     meta::set_place(connection, epoch, Generation::new(0))?;
     standing::raise_clock(connection, clock)?;
+    scope::open_all(connection)?;
     knowledge::join(connection, &[(own, Generation::new(0))].into_iter().collect())?;
     Ok(marked)
 }

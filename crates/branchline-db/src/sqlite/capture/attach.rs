@@ -27,7 +27,7 @@ use super::super::error::failed;
 use super::super::ident::Ident;
 use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::standing::{self, Standing};
-use super::super::ledger::{self, change, held, knowledge, life, version};
+use super::super::ledger::{self, change, held, knowledge, life, scope, version};
 use super::super::schema::{self, Catalogue, TableForm};
 use super::triggers::{self, Declared, InstalledTrigger};
 
@@ -44,7 +44,8 @@ pub(in super::super) fn attach(
     left_out.dedup();
     if let Some(found) = standing::read(connection)? {
         check_server(&found, request)?;
-        if found.schema_version == schema::version(connection)? && found.left_out == left_out {
+        let is_in_step = found.schema_version == schema::version(connection)? && found.left_out == left_out;
+        if is_in_step && ledger::is_complete(connection, ledger::Part::Capture)? {
             let captured = captured::all(connection)?.len();
             return Ok(AttachReport { captured: captured as u64, ..AttachReport::default() });
         }
@@ -70,8 +71,13 @@ pub(in super::super) fn attach(
 
 /// Brings capture in step where the schema is another one than it was; in a transaction of its own.
 pub(in super::super) fn keep_in_step(connection: &Connection) -> Result<(), DatabaseError> {
+    let is_in_step = |found: &Standing| -> Result<bool, DatabaseError> {
+        Ok(found.schema_version == schema::version(connection)?
+            && ledger::is_complete(connection, ledger::Part::Capture)?)
+    };
     match standing::read(connection)? {
-        Some(found) if found.schema_version != schema::version(connection)? => locked(connection, || {
+        Some(found) if !is_in_step(&found)? => locked(connection, || {
+            ledger::migrate(connection, ledger::Part::Capture)?;
             let Some(found) = standing::read(connection)? else { return Ok(()) };
             let left_out = found.left_out.clone();
             bring_in_step(connection, &found, &left_out).map(drop)
@@ -246,6 +252,7 @@ impl<'a> Step<'a> {
         change::forget_table(self.connection, table.id)?;
         version::forget_table(self.connection, table.id)?;
         held::unsettle(self.connection, &table.name, &table.shape.key_columns)?;
+        scope::forget_table(self.connection, table.id)?;
         captured::remove(self.connection, table.id)
     }
 

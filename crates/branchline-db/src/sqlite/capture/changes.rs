@@ -11,15 +11,20 @@
 //! A full backup reads the table, and gives each row the version that it has; then come the tombstones. What an
 //! increment costs depends on what it holds, and not on how large the tables are.
 //!
+//! Of tables that a peer does not get whole, `scoped` finds what goes.
+//!
 //! A row with a version that is not there, though nothing noted that it went, is left out: a compare will name it.
 
 mod query;
+mod scoped;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use branchline_core::backup::RowBatch;
 use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
-use branchline_core::pack::{PackPlan, PackRequest, Position, Selection};
+use branchline_core::pack::{PackPlan, PackRequest, Position, ScopedPeer, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
 use branchline_core::schema::{Schema, TableName};
 use rusqlite::{Connection, Row, Statement, params};
@@ -35,6 +40,7 @@ use super::super::schema::Catalogue;
 use super::super::thread::{Reply, Requests, Serve, Session, answer};
 use super::position;
 use query::{DELETED_PLACE, KEY_PLACE, Query};
+use scoped::Prepared;
 
 /// A snapshot of a SQLite file at a position.
 pub(super) struct SqliteChanges {
@@ -68,7 +74,7 @@ impl SqliteChanges {
                 position.day = day::totals(&connection, &catalogue, day, tables)?;
             }
             let begun = Begun { catalogue, position };
-            let reader = Reader::new(connection, begun.clone())?;
+            let reader = Reader::new(connection, place, begun.clone())?;
             Ok((begun, Box::new(move |requests| serve(&reader, requests)) as Serve<Request>))
         };
         let (session, begun) = Session::start(move || connect::open_for_packing(&to_open), begin).await?;
@@ -137,23 +143,50 @@ const HAS_VERSIONS: &str = "SELECT EXISTS (SELECT 1 FROM temp.branchline_floor A
 /// What the thread owns.
 struct Reader {
     connection: Connection,
+    /// Where what a peer was sent is written down.
+    place: Arc<Place>,
     begun: Begun,
     captured: Vec<CapturedTable>,
+    /// The numbers of the tables that are shared in part, whoever keeps rows back.
+    in_part: BTreeSet<i64>,
+    /// What was found last for a peer that does not get all rows.
+    prepared: RefCell<Option<Prepared>>,
     lives: Lives,
     /// The number of our life.
     own: i64,
 }
 
 impl Reader {
-    fn new(connection: Connection, begun: Begun) -> Result<Self, DatabaseError> {
+    fn new(connection: Connection, place: Arc<Place>, begun: Begun) -> Result<Self, DatabaseError> {
         connection.execute_batch(FLOORS).map_err(failed)?;
         let lives = Lives::read(&connection)?;
         let own = lives.find(&begun.position.own).ok_or(DatabaseError::NotAttached)?;
-        Ok(Self { captured: captured::all(&connection)?, lives, own, begun, connection })
+        Ok(Self {
+            captured: captured::all(&connection)?,
+            in_part: captured::in_part(&connection)?,
+            prepared: RefCell::new(None),
+            place,
+            lives,
+            own,
+            begun,
+            connection,
+        })
+    }
+
+    /// Puts what the queries of a plan need where they find it.
+    fn prepare(&self, plan: &PackPlan) -> Result<(), DatabaseError> {
+        self.set_floors(plan)?;
+        let Some(peer) = &plan.scope else { return Ok(()) };
+        let mut prepared = self.prepared.borrow_mut();
+        if !prepared.as_ref().is_some_and(|prepared| prepared.is_for(plan)) {
+            *prepared = None;
+            *prepared = Some(scoped::prepare(self, plan, peer)?);
+        }
+        Ok(())
     }
 
     fn tables(&self, plan: &PackPlan) -> Result<Vec<TableChanges>, DatabaseError> {
-        self.set_floors(plan)?;
+        self.prepare(plan)?;
         let mut is_stamped = self.connection.prepare(IS_STAMPED).map_err(failed)?;
         let mut has_versions = self.connection.prepare(HAS_VERSIONS).map_err(failed)?;
         let takes_own = self.takes_own(plan);
@@ -162,13 +195,20 @@ impl Reader {
             let exists = |statement: &mut Statement<'_>| {
                 statement.query_row(params![table.id], |row| row.get::<_, bool>(0)).map_err(failed)
             };
-            if plan.selection == Selection::Full
-                || (takes_own && exists(&mut is_stamped)?)
-                || exists(&mut has_versions)?
-                || self.has_base(table, plan)?
-            {
+            let is_scoped = scope_of(plan, table).is_some();
+            let has_something = plan.selection == Selection::Full
+                || match is_scoped {
+                    true => scoped::has_something(self, table)?,
+                    false => {
+                        (takes_own && exists(&mut is_stamped)?)
+                            || exists(&mut has_versions)?
+                            || self.has_base(table, plan)?
+                    }
+                };
+            if has_something {
                 let base = self.lives.get(table.base)?.clone();
-                found.push(TableChanges { table: table.name.clone(), base, filtered: false });
+                let filtered = is_scoped || self.in_part.contains(&table.id);
+                found.push(TableChanges { table: table.name.clone(), base, filtered });
             }
         }
         Ok(found)
@@ -210,24 +250,42 @@ impl Reader {
         Ok(())
     }
 
-    fn read(&self, name: &TableName, plan: &PackPlan) -> Result<TableRead<'_>, DatabaseError> {
+    fn read<'a>(&'a self, name: &TableName, plan: &'a PackPlan) -> Result<TableRead<'a>, DatabaseError> {
         let unknown = || DatabaseError::TableUnknown { table: name.clone() };
         let table = self.captured.iter().find(|table| table.name == *name).ok_or_else(unknown)?;
-        self.set_floors(plan)?;
+        self.prepare(plan)?;
+        let scoped = scope_of(plan, table);
         let key_width = table.key_columns().len();
         let rows = TableRows::new(&self.begun.catalogue, name, KEY_PLACE + key_width)?;
         let query = Query { reader: self, table, rows: &rows, key_width };
         let sql = match plan.selection {
+            _ if scoped.is_some() => query.scoped(),
             Selection::Full => query.full()?,
             Selection::Above(_) => query.increment(self.takes_own(plan), self.takes_base(table, plan)?),
         };
-        Ok(TableRead { reader: self, rows, key_width, sql })
+        Ok(TableRead { reader: self, table, scoped, rows, key_width, sql })
     }
+
+    /// Writes down what of a table that was read to its end went to a peer.
+    fn enter(&self, peer: &ScopedPeer, table: &CapturedTable) -> Result<(), DatabaseError> {
+        match self.prepared.borrow().as_ref() {
+            Some(prepared) => scoped::enter(self, prepared, peer, table),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The peer that a plan is for, where it does not get all rows of a table.
+fn scope_of<'a>(plan: &'a PackPlan, table: &CapturedTable) -> Option<&'a ScopedPeer> {
+    plan.scope.as_ref().filter(|peer| peer.scope.of(&table.name).is_some())
 }
 
 /// One table that is being read.
 struct TableRead<'a> {
     reader: &'a Reader,
+    table: &'a CapturedTable,
+    /// The peer, where it does not get all rows of the table.
+    scoped: Option<&'a ScopedPeer>,
     rows: TableRows<'a>,
     key_width: usize,
     sql: String,
@@ -256,13 +314,27 @@ impl TableRead<'_> {
         loop {
             match requests.blocking_recv() {
                 Some(Request::Next { reply }) => {
-                    let batch = if is_over { Ok(None) } else { self.batch(plan, &mut rows, &mut writer) };
+                    let batch = if is_over { Ok(None) } else { self.next(plan, &mut rows, &mut writer) };
                     is_over = !matches!(batch, Ok(Some(_)));
                     answer(reply, batch);
                 }
                 other => return other,
             }
         }
+    }
+
+    /// The next rows; once there are none, what went is on record.
+    fn next(
+        &self,
+        plan: &PackPlan,
+        rows: &mut rusqlite::Rows<'_>,
+        writer: &mut RowWriter,
+    ) -> Result<Option<RowBatch>, DatabaseError> {
+        let batch = self.batch(plan, rows, writer)?;
+        if let Some(peer) = self.scoped.filter(|_| batch.is_none()) {
+            self.reader.enter(peer, self.table)?;
+        }
+        Ok(batch)
     }
 
     fn batch(
@@ -280,6 +352,9 @@ impl TableRead<'_> {
     }
 
     fn write(&self, plan: &PackPlan, row: &Row<'_>, writer: &mut RowWriter) -> Result<(), DatabaseError> {
+        if self.scoped.is_some() {
+            return self.write_scoped(row, writer);
+        }
         let version = self.reader.lives.version(row, 0)?;
         if version.as_ref().is_some_and(|version| !plan.takes(version)) {
             return Ok(());
@@ -294,6 +369,20 @@ impl TableRead<'_> {
             self.rows.write_deletion(&mark(Some(Deletion::Deleted)), row, KEY_PLACE, writer)
         } else {
             Ok(())
+        }
+    }
+
+    /// Of a table that its peer does not get whole: what goes is decided.
+    fn write_scoped(&self, row: &Row<'_>, writer: &mut RowWriter) -> Result<(), DatabaseError> {
+        let deletion = match row.get::<_, i64>(DELETED_PLACE).map_err(failed)? {
+            scoped::DELETED => Some(Deletion::Deleted),
+            scoped::LEFT => Some(Deletion::OutOfScope),
+            _ => None,
+        };
+        let mark = RowMark { version: self.reader.lives.version(row, 0)?, deletion };
+        match deletion {
+            None => self.rows.write(&mark, row, writer),
+            Some(_) => self.rows.write_deletion(&mark, row, KEY_PLACE, writer),
         }
     }
 

@@ -6,7 +6,10 @@
 //! | `base` | the life whose base its rows without a version belong to |
 //! | `compare_due` | 1 where changes may have been missed |
 //! | `key_form`, `key_columns` | how its keys are named (`super::super::key`), and by which columns, a line each |
+//! | `in_part` | 1 where a peer keeps rows of it back: absence from what comes from here says nothing either |
 //! | `unique_keys` | the unique keys whose victims its triggers look for, a line each |
+
+use std::collections::BTreeSet;
 
 use branchline_core::ports::DatabaseError;
 use branchline_core::schema::TableName;
@@ -26,6 +29,8 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_captured (
     key_columns TEXT NOT NULL,
     unique_keys TEXT NOT NULL
 )";
+pub(super) const ADD_IN_PART: &str =
+    "ALTER TABLE main.branchline_captured ADD COLUMN in_part INTEGER NOT NULL DEFAULT 0";
 const ADD: &str = "INSERT INTO main.branchline_captured
     (name, base, compare_due, key_form, key_columns, unique_keys) VALUES (?1, ?2, 0, ?3, ?4, ?5)";
 const ALL: &str = "SELECT id, name, base, compare_due, key_form, key_columns, unique_keys
@@ -36,6 +41,8 @@ const SET_SHAPE: &str =
 const SET_BASE: &str = "UPDATE main.branchline_captured SET base = ?2 WHERE id = ?1";
 const SET_DUE: &str =
     "UPDATE main.branchline_captured SET compare_due = ?2 WHERE name = ?1 AND compare_due <> ?2";
+const IN_PART: &str = "SELECT id FROM main.branchline_captured WHERE in_part = 1";
+const SET_IN_PART: &str = "UPDATE main.branchline_captured SET in_part = 1 WHERE id = ?1 AND in_part = 0";
 const REMOVE: &str = "DELETE FROM main.branchline_captured WHERE id = ?1";
 
 /// A table that is captured.
@@ -157,6 +164,18 @@ pub(in super::super) fn set_compare_due(
         changed += connection.execute(SET_DUE, params![name.as_str(), due]).map_err(failed)?;
     }
     Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+}
+
+/// The numbers of the tables that are shared in part.
+pub(in super::super) fn in_part(connection: &Connection) -> Result<BTreeSet<i64>, DatabaseError> {
+    let mut statement = connection.prepare(IN_PART).map_err(failed)?;
+    let numbers = statement.query_map([], |row| row.get(0)).map_err(failed)?;
+    numbers.collect::<rusqlite::Result<_>>().map_err(failed)
+}
+
+/// From now on a table is shared in part.
+pub(in super::super) fn set_in_part(connection: &Connection, id: i64) -> Result<(), DatabaseError> {
+    connection.execute(SET_IN_PART, params![id]).map(drop).map_err(failed)
 }
 
 /// Forgets a table.

@@ -51,6 +51,11 @@ impl Lives {
         self.0.get(&number).ok_or_else(broken)
     }
 
+    /// All of them, each with its number.
+    pub(in super::super) fn iter(&self) -> impl Iterator<Item = (i64, &Life)> {
+        self.0.iter().map(|(number, life)| (*number, life))
+    }
+
     /// The number of a life, where it has one.
     pub(in super::super) fn find(&self, life: &Life) -> Option<i64> {
         self.0.iter().find(|(_, known)| *known == life).map(|(number, _)| *number)

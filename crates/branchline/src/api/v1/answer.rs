@@ -93,6 +93,9 @@ pub struct PeerAnswer {
     /// How far it is with the changes of this server; nothing where they are not captured.
     #[serde(default)]
     pub acknowledged: Option<AcknowledgedAnswer>,
+    /// The filters that keep rows from it, in words.
+    #[serde(default)]
+    pub filters: Vec<String>,
     /// Tables that it may write; all, where it is empty.
     pub tables: Vec<String>,
     /// Backups that wait for it.
@@ -146,6 +149,9 @@ pub struct TableAnswer {
     /// Whether changes may have been missed, so that a compare is due.
     #[serde(default)]
     pub compare_due: bool,
+    /// Peers that do not get it whole, because filters keep rows of it back.
+    #[serde(default)]
+    pub in_part_for: Vec<String>,
     pub rows_estimated: u64,
     pub key: Vec<String>,
     pub columns: Vec<ColumnAnswer>,

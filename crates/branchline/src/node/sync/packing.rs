@@ -9,13 +9,14 @@
 //! 4. Each plan is packed once, sealed for each of its peers, and queued together with what the database was.
 
 use branchline_core::backup::BackupType;
-use branchline_core::code::Code;
+use branchline_core::code::{Code, Explain};
 use branchline_core::day::BusinessDay;
 use branchline_core::id::{Epoch, Sequence};
 use branchline_core::lineage::Remembered;
-use branchline_core::pack::{PackPlan, Position, Selection, plan_pack};
+use branchline_core::pack::{PackPlan, Position, ScopedPeer, Selection, plan_pack};
 use branchline_core::peer::Peer;
-use branchline_core::ports::{Ledger, OutboxEntry, OutboxState};
+use branchline_core::ports::{Changes, Ledger, OutboxEntry, OutboxState};
+use branchline_core::schema::Schema;
 use branchline_core::standing::ChainEnd;
 
 use super::outcome::{outcome, stage};
@@ -39,6 +40,21 @@ struct Planned {
     previous: Option<ChainEnd>,
     /// The epoch of its database, where it captures changes.
     target_epoch: Option<Epoch>,
+    /// Whether its filters are others than when it last acknowledged a backup: then there may be something for it though
+    /// no version is new to it. A parent that comes into scope or leaves it has a new version itself.
+    is_rescoped: bool,
+}
+
+/// The moment of a position.
+struct At {
+    position: Position,
+    schema: Schema,
+}
+
+impl At {
+    fn of(changes: &dyn Changes) -> Self {
+        Self { position: changes.position().clone(), schema: changes.schema().clone() }
+    }
 }
 
 /// What of a backup depends on its peer.
@@ -80,10 +96,9 @@ impl Node {
             return Ok(());
         }
         match taken? {
-            Some(mut taken) => {
+            Some(taken) => {
                 self.find_waiting(targets).await?;
-                self.queue_changes(&mut taken, targets, wish, progress).await?;
-                Ok(taken.changes.close().await?)
+                self.queue_changes(taken, targets, wish, progress).await
             }
             None => self.queue_all_rows(targets, wish, progress).await,
         }
@@ -112,12 +127,13 @@ impl Node {
         let (draft, ledger, remembered) =
             match self.take_position(std::iter::empty(), self.pack_request(wish.day)).await? {
                 None => {
+                    self.refuse_unfiltered(&peer.id).await?;
                     let database = self.database().await?;
                     let draft = pack(database.as_ref(), &restrict, destination, reporter).await?;
                     (draft, database.ledger().await?, None)
                 }
                 Some(Taken { mut changes, ledger }) => {
-                    let planned = self.plan_for(peer, changes.position(), wish).await?;
+                    let planned = self.plan_for(peer, &At::of(changes.as_ref()), wish).await?;
                     if planned.brings_nothing() {
                         changes.close().await?;
                         let message = format!("there is nothing new for {}", peer.id);
@@ -158,6 +174,14 @@ impl Node {
         if matches!(wish.backup_type, Some(BackupType::Incremental | BackupType::DailyTransactions)) {
             return Err(branchline_core::ports::DatabaseError::NotAttached.into());
         }
+        for target in targets.iter_mut().filter(|target| !target.resumed) {
+            if let Err(problem) = self.refuse_unfiltered(&target.peer.id).await {
+                target.verdict = Some(outcome(target, None, "refused", Some(problem)));
+            }
+        }
+        if targets.iter().all(|target| target.resumed || target.verdict.is_some()) {
+            return Ok(());
+        }
         let database = self.database().await?;
         let destination = self.new_destination()?;
         let reporter = Reporter::begin(progress, "pack", None);
@@ -165,7 +189,8 @@ impl Node {
         let ledger = &database.ledger().await?;
         let watch = Stopwatch::start();
         let mut sealed = Vec::new();
-        for target in targets.iter_mut().filter(|target| !target.resumed) {
+        let is_sent = |target: &&mut Target| !target.resumed && target.verdict.is_none();
+        for target in targets.iter_mut().filter(is_sent) {
             target.note_packed(&draft);
             let place = Place {
                 last_applied: target.last_applied(),
@@ -177,7 +202,7 @@ impl Node {
             sealed.push(self.seal_for(&target.peer, &place, &draft, ledger).await?);
         }
         queue(self.memory.store(), sealed, None).await?;
-        for target in targets.iter_mut().filter(|target| !target.resumed) {
+        for target in targets.iter_mut().filter(is_sent) {
             target.stages.push(stage("seal", watch.millis()));
         }
         Ok(())
@@ -185,16 +210,16 @@ impl Node {
 
     async fn queue_changes(
         &self,
-        taken: &mut Taken,
+        taken: Taken,
         targets: &mut [Target],
         wish: Wish,
         progress: &ProgressSink,
     ) -> Result<(), Problem> {
-        let Taken { changes, ledger } = taken;
-        let position = changes.position().clone();
+        let Taken { mut changes, ledger } = taken;
+        let at_position = At::of(changes.as_ref());
         let mut groups: Vec<(PackPlan, Vec<(usize, Planned)>)> = Vec::new();
         for (at, target) in targets.iter_mut().enumerate().filter(|(_, target)| !target.resumed) {
-            let planned = match self.plan_for(&target.peer, &position, wish).await {
+            let planned = match self.plan_for(&target.peer, &at_position, wish).await {
                 // A day is closed also where nothing happened since the last backup.
                 Ok(planned) if planned.brings_nothing() && wish.day.is_none() => {
                     target.verdict = Some(outcome(target, None, "in_step", None));
@@ -211,12 +236,28 @@ impl Node {
                 None => groups.push((planned.plan.clone(), vec![(at, planned)])),
             }
         }
-        let mut sealed = Vec::new();
+        let mut packed = Vec::new();
         for (plan, members) in groups {
             let reporter = Reporter::begin(progress, "pack", None);
             let destination = self.new_destination()?;
             let restrict = |schema| self.restrict(schema);
-            let draft = pack_changes(changes.as_mut(), &plan, &restrict, destination, reporter).await?;
+            match pack_changes(changes.as_mut(), &plan, &restrict, destination, reporter).await {
+                Ok(draft) => packed.push((draft, members)),
+                // One peer's filter is nothing to the others.
+                Err(error) if error.code() == Code::FILTER_INVALID => {
+                    let problem = Problem::of(&error).with_data("Nothing was packed for it.");
+                    for (at, _) in members {
+                        let target = &mut targets[at];
+                        target.verdict = Some(outcome(target, None, "refused", Some(problem.clone())));
+                    }
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Before anything is sealed: which rows a peer was sent is on record only after this.
+        changes.close().await?;
+        let mut sealed = Vec::new();
+        for (draft, members) in packed {
             for (at, planned) in members {
                 let target = &mut targets[at];
                 target.note_packed(&draft);
@@ -227,22 +268,36 @@ impl Node {
                     mirror: wish.mirror,
                     day: wish.day,
                 };
-                sealed.push(self.seal_for(&target.peer, &place, &draft, ledger).await?);
+                sealed.push(self.seal_for(&target.peer, &place, &draft, &ledger).await?);
             }
         }
         if !sealed.is_empty() {
-            queue(self.memory.store(), sealed, Some(remembered_at(&position, ledger))).await?;
+            queue(self.memory.store(), sealed, Some(remembered_at(&at_position.position, &ledger))).await?;
         }
         Ok(())
     }
 
     /// Decides what a peer gets.
-    async fn plan_for(&self, peer: &Peer, position: &Position, wish: Wish) -> Result<Planned, Problem> {
+    async fn plan_for(&self, peer: &Peer, at: &At, wish: Wish) -> Result<Planned, Problem> {
         let acknowledged = self.memory.acknowledged(&peer.id).await?;
-        let previous = acknowledged.previous(position.own.epoch);
+        let scope = self.scope_for(&at.schema, &peer.id);
+        if wish.day.is_some() {
+            self.refuse_filtered_day(&peer.id, &scope)?;
+        }
+        let (mark, mark_before) = (scope.mark(), &acknowledged.scope);
+        let previous = acknowledged.previous(at.position.own.epoch);
         let audience = acknowledged.audience(peer.relay);
-        let wanted_full = wish.mirror || wish.backup_type == Some(BackupType::Full) || previous.is_none();
-        let plan = plan_pack(position, &audience, wanted_full);
+        let wanted_full = wish.mirror
+            || wish.backup_type == Some(BackupType::Full)
+            || previous.is_none()
+            || mark_before.frees(&mark);
+        let mut plan = plan_pack(&at.position, &audience, wanted_full);
+        let is_rescoped = *mark_before != mark;
+        // A peer that gets all rows from now on and did not before has a scope once more, an empty one: what was kept
+        // of it is forgotten.
+        if is_rescoped || !mark.is_whole() {
+            plan.scope = Some(ScopedPeer { peer: peer.id.clone(), scope });
+        }
         let full = plan.selection == Selection::Full;
         if full && wish.backup_type == Some(BackupType::Incremental) {
             let message =
@@ -250,7 +305,12 @@ impl Node {
             let help = format!("branchline sync {} --type full", peer.id);
             return Err(Problem::new(Code::CHAIN_GAP, message).with_help(help));
         }
-        Ok(Planned { plan, previous: previous.filter(|_| !full), target_epoch: acknowledged.target_epoch() })
+        Ok(Planned {
+            plan,
+            previous: previous.filter(|_| !full),
+            target_epoch: acknowledged.target_epoch(),
+            is_rescoped,
+        })
     }
 
     fn new_destination(&self) -> Result<Destination<'_>, Problem> {
@@ -301,13 +361,16 @@ fn remembered_at(position: &Position, ledger: &Ledger) -> Remembered {
 impl Planned {
     /// Whether the peer has all that it would get, and knows that it does.
     fn brings_nothing(&self) -> bool {
-        matches!(&self.plan.selection, Selection::Above(floors) if floors.is_empty())
+        !self.is_rescoped && matches!(&self.plan.selection, Selection::Above(floors) if floors.is_empty())
     }
 }
 
-/// Whether two plans come to the same bytes. A full backup holds every row, whatever its peer knows.
+/// Whether two plans come to the same bytes. A full backup holds every row, whatever its peer knows; what is for a peer that
+/// filters keep rows from is for no other.
 fn is_packed_alike(one: &PackPlan, other: &PackPlan) -> bool {
-    let full = |plan: &PackPlan| plan.selection == Selection::Full && plan.covers == one.covers;
+    let full = |plan: &PackPlan| {
+        plan.selection == Selection::Full && plan.scope.is_none() && plan.covers == one.covers
+    };
     one == other || (full(one) && full(other))
 }
 

@@ -22,11 +22,12 @@ impl Node {
     ) -> Result<SyncAnswer, Problem> {
         let database = self.database().await?;
         let captured = database.capture().look().await?;
-        let schema = self.restrict(database.schema().await?);
+        let whole = database.schema().await?;
+        let schema = self.restrict(whole.clone());
         let mut outcomes = Vec::new();
         for target in targets {
             if let Some(captured) = &captured
-                && let Some(outcome) = self.rehearse_increment(&target, captured, wish).await?
+                && let Some(outcome) = self.rehearse_increment(&target, captured, &whole, wish).await?
             {
                 outcomes.push(outcome);
                 continue;
@@ -44,7 +45,11 @@ impl Node {
                 }
             }
             let unreachable = target.hello.as_ref().err().map(|error| Problem::of(error));
-            let problem = unreachable.or_else(|| first_obstacle(&schema, there.filter(|_| !holds)?));
+            let mut problem = unreachable;
+            if captured.is_none() && problem.is_none() {
+                problem = self.refuse_unfiltered(&target.peer.id).await.err();
+            }
+            let problem = problem.or_else(|| first_obstacle(&schema, there.filter(|_| !holds)?));
             let rows = planned.iter().map(|table| table.rows).sum();
             let planned_outcome = outcome::outcome(&target, None, "planned", problem);
             let backup_type = Some(BackupType::Full.to_string());
@@ -58,12 +63,14 @@ impl Node {
         &self,
         target: &Target,
         captured: &CaptureState,
+        schema: &Schema,
         wish: Wish,
     ) -> Result<Option<SyncOutcome>, Problem> {
         let acknowledged = self.memory.acknowledged(&target.peer.id).await?;
         let full = wish.mirror
             || wish.backup_type == Some(BackupType::Full)
             || acknowledged.previous(captured.own.epoch).is_none()
+            || acknowledged.scope.frees(&self.scope_for(schema, &target.peer.id).mark())
             || !captured.purged.is_within(&acknowledged.knowledge);
         if full {
             return Ok(None);

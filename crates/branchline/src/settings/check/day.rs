@@ -3,27 +3,15 @@
 //! Whether tables and columns are there is not a matter of the settings: the database says so when it is looked at.
 
 use branchline_core::day::DayTable;
-use branchline_core::schema::{ColumnName, TableName};
+use branchline_core::schema::ColumnName;
 
 use super::Check;
-use crate::settings::raw::{Content, RawEntry};
+use crate::settings::raw::RawEntry;
 
 impl Check<'_> {
     /// The day's tables without fault.
     pub(super) fn day(&mut self) -> Vec<DayTable> {
         self.each_entry("day", |check, entry| check.day_table(entry))
-    }
-
-    fn each_entry<T>(&mut self, key: &str, read: impl Fn(&mut Check<'_>, &RawEntry) -> Option<T>) -> Vec<T> {
-        let Some(Content::Entries(entries)) = self.raw.get(key).map(|value| &value.content) else {
-            return Vec::new();
-        };
-        let mut checked = Vec::new();
-        for entry in entries {
-            let mut check = Check { raw: &entry.values, file: self.file, faults: &mut *self.faults };
-            checked.extend(read(&mut check, entry));
-        }
-        checked
     }
 
     fn day_table(&mut self, entry: &RawEntry) -> Option<DayTable> {
@@ -47,16 +35,5 @@ impl Check<'_> {
             Ok::<_, &str>((column, value.trim().to_owned()))
         });
         Some(DayTable { table: table?, date: date?, money, only })
-    }
-
-    fn table_name(&mut self, key: &str) -> Option<TableName> {
-        let (text, place) = self.text(key)?;
-        match TableName::new(text) {
-            Ok(table) => Some(table),
-            Err(error) => {
-                self.fault(key, error.to_string(), "", place);
-                None
-            }
-        }
     }
 }

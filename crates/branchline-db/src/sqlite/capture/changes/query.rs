@@ -10,6 +10,7 @@ use super::super::super::ident::Ident;
 use super::super::super::ledger::captured::CapturedTable;
 use super::super::super::ledger::version;
 use super::super::super::rows::TableRows;
+use super::scoped::GOES;
 use super::{IS_STAMPED, Reader};
 
 /// The place of the key in a query: before it stand life, generation, time, the life and the generation before, and
@@ -70,22 +71,15 @@ impl Query<'_> {
             return Ok(format!("SELECT {NO_VERSION}, {}, {columns} FROM {t} AS t", self.no_key()));
         }
         let text = self.table.key_text("t");
-        let either =
-            |stamp: &str, version: &str| format!("CASE WHEN s.key IS NULL THEN v.{version} ELSE {stamp} END");
-        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
         Ok(format!(
-            "SELECT {}, {}, {}, {}, {}, 0, {}, {columns} FROM {t} AS t
+            "SELECT {}, 0, {}, {columns} FROM {t} AS t
                  LEFT JOIN temp.branchline_stamped AS s ON s.table_id = {id} AND s.key = {text}
                  LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = {text}
              UNION ALL SELECT {}, {}, {nothing} FROM temp.branchline_stamped AS v WHERE v.table_id = {id} AND v.deleted
              UNION ALL SELECT {VERSION}, {}, {nothing} FROM main.branchline_version AS v
                  WHERE v.table_id = {id} AND v.deleted = 1 AND {}
                      AND NOT EXISTS (SELECT 1 FROM {t} AS t WHERE {})",
-            either(&own.to_string(), "life"),
-            either(&generation.to_string(), "generation"),
-            either("s.time", "time"),
-            either("s.was_life", "was_life"),
-            either("s.was_generation", "was_generation"),
+            self.newest(),
             self.no_key(),
             self.stamp(),
             self.key("v"),
@@ -93,6 +87,36 @@ impl Query<'_> {
             self.not_stamped("v.key"),
             self.table.has_noted_key("t", "v"),
         ))
+    }
+
+    /// What goes to a peer that does not get the table whole.
+    pub(super) fn scoped(&self) -> String {
+        let (id, columns, t) = (self.table.id, self.rows.select("t"), self.target());
+        format!(
+            "SELECT {}, c.kind, {}, {columns} FROM temp.branchline_candidate AS c
+                 LEFT JOIN {t} AS t ON c.kind = {GOES} AND {}
+                 LEFT JOIN temp.branchline_stamped AS s ON s.table_id = {id} AND s.key = c.key
+                 LEFT JOIN main.branchline_version AS v ON v.table_id = {id} AND v.key = c.key
+             WHERE c.table_id = {id} AND c.kind <= 2",
+            self.newest(),
+            self.key("c"),
+            self.table.has_noted_key("t", "c"),
+        )
+    }
+
+    /// The version that this position stamped (`s`), or the one before it (`v`).
+    fn newest(&self) -> String {
+        let either =
+            |stamp: &str, version: &str| format!("CASE WHEN s.key IS NULL THEN v.{version} ELSE {stamp} END");
+        let (own, generation) = (self.reader.own, self.reader.begun.position.generation);
+        [
+            either(&own.to_string(), "life"),
+            either(&generation.to_string(), "generation"),
+            either("s.time", "time"),
+            either("s.was_life", "was_life"),
+            either("s.was_generation", "was_generation"),
+        ]
+        .join(", ")
     }
 
     fn target(&self) -> String {
