@@ -121,7 +121,7 @@ async fn read_rows(
         scope.check(session, &names.iter().collect::<Vec<_>>()).await?;
         session.as_shop_in_utc().await?;
         let key = key.map_or_else(String::new, |key| format!(", {}", key.text("t")));
-        format!("COPY (SELECT {columns}{key} FROM {} AS t) TO STDOUT", scope.rows_in_scope(&spec.table)?)
+        format!("COPY (SELECT {columns}{key} FROM {}) TO STDOUT", scope.rows_in_scope(&spec.table)?)
     };
     let mut stream = Box::pin(session.copy_out(&statement).await?);
     while let Some(line) = stream.next().await {
