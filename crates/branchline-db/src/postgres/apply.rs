@@ -40,6 +40,7 @@ mod mirror;
 mod native;
 mod pass;
 mod refit;
+mod refusals;
 mod releases;
 mod sequences;
 mod stage;
@@ -75,6 +76,7 @@ use crate::stages::Stages;
 use bulk::Bulk;
 use cascades::APPLYING;
 use pass::{Care, Origin, Pass};
+use refusals::Refusals;
 use stage::Staging;
 use standing::Standing;
 use unfit::{Home, Unfit};
@@ -322,10 +324,12 @@ impl PostgresApply {
     async fn merge_with_retries(&mut self) -> Result<Merged, DatabaseError> {
         let mut attempt = 1;
         let mut care = Care::Trusting;
+        let refusals = Refusals::default();
         loop {
             self.session.run("SAVEPOINT merge").await?;
             let stripped = self.bulk.clone();
-            let failed = match self.merge_once(care).await {
+            let refused_before = refusals.count();
+            let failed = match self.merge_once(care, &refusals).await {
                 Ok(merged) => {
                     self.session.run("RELEASE SAVEPOINT merge").await?;
                     return Ok(merged);
@@ -342,6 +346,11 @@ impl PostgresApply {
                 }
                 DatabaseError::Busy { .. } if attempt < ATTEMPTS_MAX => attempt += 1,
                 DatabaseError::Unique { .. } if by_versions && attempt < ATTEMPTS_MAX => attempt += 1,
+                failed if holds && care < Care::Finding && refusals::is_of_a_row(&failed) => {
+                    care = Care::Finding;
+                }
+                // Each time at least one row more is held.
+                _ if refusals.count() > refused_before => {}
                 failed => return Err(failed),
             }
             self.session.run("ROLLBACK TO SAVEPOINT merge; RELEASE SAVEPOINT merge").await?;
@@ -349,7 +358,7 @@ impl PostgresApply {
         }
     }
 
-    async fn merge_once(&mut self, care: Care) -> Result<Merged, DatabaseError> {
+    async fn merge_once(&mut self, care: Care, refusals: &Refusals) -> Result<Merged, DatabaseError> {
         let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, unfit, .. } =
             self;
         fit::hold_definitions(session, tables, fingerprint).await?;
@@ -377,13 +386,14 @@ impl PostgresApply {
             },
             lives: staging.lives(),
             care,
+            refusals,
         };
         let mut held = pass.run(standing.as_mut(), &mut counts).await?;
         held.extend(of_unfit);
         held.truncate(holds::NAMED_MAX);
         stages.end("merge");
         let released = match &standing {
-            Some(standing) => releases::try_all(session, catalogue, standing, care, slot).await?,
+            Some(standing) => releases::try_all(session, catalogue, standing, (care, refusals), slot).await?,
             None => 0,
         };
         session.as_shop().await?;

@@ -142,6 +142,8 @@ macro_rules! capture_suite {
             a_held_row_that_a_full_backup_lacks_was_deleted
             a_row_whose_parent_was_deleted_here_is_held
             a_unique_clash_is_held
+            rows_that_a_trigger_refuses_are_held
+            rows_that_a_partial_key_refuses_are_held
             a_deletion_that_a_child_prevents_is_held
             a_deletion_that_would_take_unknown_rows_along_is_held
             a_row_with_a_column_that_is_missing_here_is_held

@@ -3,7 +3,8 @@
 //! At first only that is looked for which would not end in an error: rows that carry a column which is missing here,
 //! values that their columns do not hold, and deletions that would take rows along which their sender never knew. Where the
 //! database then refuses something, the merge begins anew and looks for what foreign and unique keys forbid, until
-//! nothing is found any more: what hangs on a held row is held, and so is the deletion of a row that has to stay.
+//! nothing is found any more: what hangs on a held row is held, and so is the deletion of a row that has to stay. What it
+//! refuses even so is found out row by row ([`super::refusals`]).
 //!
 //! Of a removal that a full backup implies there is no row to hold: where it cannot go, the row here counts as new.
 
@@ -50,6 +51,9 @@ pub(crate) async fn hold(
     let session = pass.session;
     let checks = hold_checks::all(pass, standing, subjects, leaving)?;
     let mut moved: BTreeSet<usize> = BTreeSet::new();
+    for subject in subjects {
+        pass.refusals.mark(session, subject).await?;
+    }
     for _ in 0..ROUNDS_MAX {
         let sql: String = checks.iter().map(Check::mark).collect();
         session.run(&sql).await?;

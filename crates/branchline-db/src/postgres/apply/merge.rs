@@ -72,6 +72,21 @@ pub(crate) async fn group(
     Ok(())
 }
 
+/// Brings in those staged rows of one table that have these numbers.
+pub(crate) async fn some(
+    session: &Session,
+    (_, target, stage): &Member<'_>,
+    first: i64,
+    last: i64,
+) -> Result<(), DatabaseError> {
+    let some = format!("(SELECT * FROM {stage} WHERE branchline_number BETWEEN {first} AND {last})");
+    let update = update(target, &some).unwrap_or_else(|| "SELECT WHERE false".to_owned());
+    let sql = format!("WITH u AS ({update}), i AS ({}) SELECT FROM u, i", insert(target, &some));
+    session.as_shop().await?;
+    session.run(&sql).await?;
+    session.as_ourselves().await
+}
+
 /// `t` is the table, `s` its staged rows; nothing where no column but the key travels.
 fn update(target: &Target, stage: &str) -> Option<String> {
     let places = settable(target);

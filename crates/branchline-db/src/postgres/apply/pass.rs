@@ -11,6 +11,7 @@ use branchline_core::schema::{TableGroup, parents_first};
 use super::cascades::{self, Cascades};
 use super::facts::{self, Subject};
 use super::mark::StagedLives;
+use super::refusals::{self, Refusals};
 use super::standing::Standing;
 use super::triggers::Triggers;
 use super::unique_swap::Leaving;
@@ -27,6 +28,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) origin: Origin,
     pub(crate) lives: &'a StagedLives,
     pub(crate) care: Care,
+    pub(crate) refusals: &'a Refusals,
 }
 
 /// Which backup brought the rows.
@@ -47,6 +49,8 @@ pub(crate) enum Care {
     Trusting,
     /// Whatever a row could break of foreign and unique keys.
     Looking,
+    /// The same; and what the database refuses all the same is found out row by row.
+    Finding,
 }
 
 impl Pass<'_> {
@@ -106,9 +110,31 @@ impl Pass<'_> {
             let members = merge::members(tables, group);
             followed.announce(session, &members).await?;
             unique_swap::park(session, &members, leaving, counts).await?;
-            merge::group(session, &members, &triggers, counts).await?;
+            self.merge_group(&members, &triggers, counts).await?;
         }
         Ok(followed)
+    }
+
+    /// Brings a group in; where that is refused, it finds out which rows are.
+    async fn merge_group(
+        &self,
+        members: &[merge::Member<'_>],
+        triggers: &Triggers,
+        counts: &mut [TableMerge],
+    ) -> Result<(), DatabaseError> {
+        if self.care < Care::Finding {
+            return merge::group(self.session, members, triggers, counts).await;
+        }
+        self.session.run("SAVEPOINT refused").await?;
+        match merge::group(self.session, members, triggers, counts).await {
+            Err(error) if refusals::is_of_a_row(&error) => {
+                self.session.run("ROLLBACK TO SAVEPOINT refused; RELEASE SAVEPOINT refused").await?;
+                self.refusals.find(self.session, members).await?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.session.run("RELEASE SAVEPOINT refused").await,
+        }
     }
 
     /// Decides what of the stage goes in, where versions decide; answers which rows of each table go away.

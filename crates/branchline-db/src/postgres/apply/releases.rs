@@ -15,6 +15,7 @@ use branchline_core::ports::{DatabaseError, OnError, TableMerge};
 use branchline_core::schema::{ColumnName, LogicalType, TableName, parents_first};
 
 use super::pass::{Care, Origin, Pass};
+use super::refusals::Refusals;
 use super::stage::{self, Staging};
 use super::standing::Standing;
 use super::{Target, fit, native, sequences, slots};
@@ -83,7 +84,7 @@ pub(crate) async fn try_all(
     session: &Session,
     catalogue: &Catalogue,
     standing: &Standing,
-    care: Care,
+    (care, refusals): (Care, &Refusals),
     mut slot: usize,
 ) -> Result<u64, DatabaseError> {
     let mut released = 0;
@@ -104,7 +105,8 @@ pub(crate) async fn try_all(
                 Err(error) => return Err(error),
             };
             session.run("RELEASE SAVEPOINT retry").await?;
-            went_in += batch.try_again(session, catalogue, standing, care, &tables, &staging).await?;
+            went_in +=
+                batch.try_again(session, catalogue, standing, (care, refusals), &tables, &staging).await?;
         }
         released += went_in;
         if went_in == 0 {
@@ -215,7 +217,7 @@ impl Batch {
         session: &Session,
         catalogue: &Catalogue,
         main: &Standing,
-        care: Care,
+        (care, refusals): (Care, &Refusals),
         tables: &[Target],
         staging: &Staging,
     ) -> Result<u64, DatabaseError> {
@@ -243,6 +245,7 @@ impl Batch {
             },
             lives: staging.lives(),
             care,
+            refusals,
         };
         let mut counts: Vec<TableMerge> =
             (0..tables.len()).map(|place| staging.counted(place, &tables[place])).collect();

@@ -6,7 +6,8 @@ use branchline_core::id::Generation;
 use branchline_core::ports::{Amendment, HeldRow};
 
 use super::super::backup::table_name;
-use super::super::{Fixture, Shape, assert_refused, worked};
+use super::super::restoring::SHOP_ROWS;
+use super::super::{Engine, Fixture, Shape, assert_refused, worked};
 use super::server::{TestServer, assert_same, deliver, pair, send, settle};
 
 /// What is held of a table, and why.
@@ -185,6 +186,79 @@ pub async fn a_unique_clash_is_held(fixture: &dyn Fixture) {
     assert!(hq.state().await.held.is_empty() && store.state().await.held.is_empty());
     settle(&mut store, &mut hq).await;
     assert_eq!(store.query("SELECT code FROM codes ORDER BY id").await, ["a", "b", "e"]);
+}
+
+/// What a trigger of the shop's here says no to.
+fn refuse_dear_products(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN RAISE EXCEPTION 'too dear'; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON products FOR EACH ROW WHEN (NEW.price > 100)
+               EXECUTE FUNCTION refuse()"
+        }
+        Engine::Sqlite => {
+            "CREATE TRIGGER refuse BEFORE INSERT ON products WHEN CAST(NEW.price AS REAL) > 100
+             BEGIN SELECT RAISE(ABORT, 'too dear'); END"
+        }
+    }
+}
+
+/// A trigger of the shop's refuses some rows of many: they are held, with what hangs on them, until it lets them in.
+pub async fn rows_that_a_trigger_refuses_are_held(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    hq.write(refuse_dear_products(hq.engine())).await;
+    for id in 11..51 {
+        let price = if id % 20 == 0 { 500 + id } else { id };
+        store
+            .write(&format!("INSERT INTO products (id, sku, price) VALUES ({id}, 'S{id}', '{price}')"))
+            .await;
+    }
+    store.write("UPDATE customers SET \"fullName\" = 'Anna' WHERE id = 1").await;
+    let (backup, report) = send(&mut store, &mut hq).await;
+    let merged = backup.merged(&report, "products");
+    assert_eq!((merged.inserted, merged.held), (38, 2));
+    assert!(report.held.iter().all(|row| row.code == Code::CONSTRAINT_BROKEN), "{:?}", report.held);
+    let keys: Vec<String> = held(&hq, "products").await.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["20", "40"]);
+    assert_eq!(hq.query(r#"SELECT "fullName" FROM customers WHERE id = 1"#).await, ["Anna"]);
+    // They keep nobody up, however often they are tried.
+    store.write("UPDATE products SET price = '12' WHERE id = 11").await;
+    let (_, report) = send(&mut store, &mut hq).await;
+    assert_eq!((report.released, held(&hq, "products").await.len()), (0, 2));
+    hq.write(match hq.engine() {
+        Engine::Postgres => "DROP TRIGGER refuse ON products",
+        Engine::Sqlite => "DROP TRIGGER refuse",
+    })
+    .await;
+    store.write("UPDATE products SET price = '13' WHERE id = 11").await;
+    let (_, report) = send(&mut store, &mut hq).await;
+    assert_eq!((report.released, held(&hq, "products").await.len()), (2, 0));
+    assert_same(&store, &hq).await;
+}
+
+/// A unique key over some rows alone: of two rows that exclude each other the one that came first goes in.
+pub async fn rows_that_a_partial_key_refuses_are_held(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = pair(fixture, Shape::Shop, SHOP_ROWS).await;
+    hq.write("CREATE UNIQUE INDEX one_of_each ON products (price) WHERE id > 10").await;
+    store
+        .write(
+            "INSERT INTO products (id, sku, price)
+             VALUES (11, 'a', '1'), (12, 'b', '2'), (13, 'c', '1'), (14, 'd', '3'), (15, 'e', '1')",
+        )
+        .await;
+    let (backup, report) = send(&mut store, &mut hq).await;
+    let merged = backup.merged(&report, "products");
+    assert_eq!((merged.inserted, merged.held), (3, 2));
+    assert!(report.held.iter().all(|row| row.code == Code::UNIQUE_CONFLICT), "{:?}", report.held);
+    store.write("UPDATE products SET price = '4' WHERE id = 13").await;
+    send(&mut store, &mut hq).await;
+    let keys: Vec<String> = held(&hq, "products").await.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["15"]);
+    store.write("DELETE FROM products WHERE id = 15").await;
+    send(&mut store, &mut hq).await;
+    assert!(held(&hq, "products").await.is_empty());
+    assert_same(&store, &hq).await;
 }
 
 /// A child that the sender does not know keeps its parent here.
