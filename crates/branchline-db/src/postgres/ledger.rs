@@ -33,7 +33,7 @@ pub(crate) mod scope;
 
 pub(crate) use applied::{applied, last_applied, record};
 pub(crate) use lives::Lives;
-pub(crate) use meta::Meta;
+pub(crate) use meta::{AFTER_FORGOTTEN, Meta};
 
 use branchline_core::id::{Epoch, Generation};
 use branchline_core::ports::{DatabaseError, Ledger};
@@ -55,7 +55,7 @@ const TURN: i64 = 0x6272_6e63_686c_6f67;
 const TURN_TIMEOUT: &str = "120s";
 
 /// Each is run once, in order, and never edited.
-const MIGRATIONS: [&str; 4] = [CREATE, CAPTURE, UNFIT, FILTER];
+const MIGRATIONS: [&str; 5] = [CREATE, CAPTURE, UNFIT, FILTER, FORGOTTEN];
 
 const CREATE: &str = "
     CREATE TABLE branchline.migration (
@@ -181,6 +181,9 @@ const FILTER: &str = "
       key text COLLATE pg_catalog.\"C\" NOT NULL,
       PRIMARY KEY (scope_id, key));
     CREATE INDEX in_scope_unsettled ON branchline.in_scope (scope_id, state) WHERE state > 1;";
+
+/// No deletion whose tombstone is gone is later than `forgotten`.
+const FORGOTTEN: &str = "ALTER TABLE branchline.meta ADD forgotten int8 NOT NULL DEFAULT 0;";
 
 /// What is there, what we may do with it, and what we could make.
 const STATE: &str = "

@@ -40,8 +40,10 @@ const TABLES: &str = "
 const TIMES: &str = "f.time = 0, coalesce(f.pending_time, f.own_time, 0) = 0,
     sign((f.time - coalesce(f.pending_time, f.own_time, 0))::float8)::int2";
 
-/// When a pending change was made: the log has the wall clock's word, and a change is later than what it changed.
-const PENDING_TIME: &str = "CASE WHEN p.time IS NOT NULL THEN greatest(p.time, v.time + 1) END";
+/// When a pending change was made: the log has the wall clock's word, and a change is later than what it changed, and
+/// than a deletion that it may follow and that is forgotten.
+const PENDING_TIME: &str = "CASE WHEN p.time IS NOT NULL THEN greatest(p.time, coalesce(v.time + 1,
+    CASE WHEN p.was_life IS NULL THEN (SELECT forgotten + 1 FROM branchline.meta) END)) END";
 
 /// What the log says of a table's keys, `{id}` being its number.
 const PENDING: &str = "(

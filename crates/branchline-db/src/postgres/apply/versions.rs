@@ -107,6 +107,9 @@ pub(crate) async fn join_knowledge(
     if backup_type == BackupType::Full {
         // Deletions without a tombstone to pass on.
         knowledge::join_purged(session, lives, &context.purged).await?;
+        if !context.purged.is_empty() {
+            Meta::forget(session, context.clock).await?;
+        }
     }
     Meta::advance(session, standing.meta.generation, context.clock).await?;
     let mut held = standing.parties.ours.clone();

@@ -8,7 +8,7 @@ use branchline_core::ports::{Amendment, DatabaseError, HashSpec};
 use branchline_core::version::{ChangeTime, Life};
 
 use crate::postgres::compare;
-use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, scope, signed};
+use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, scope, signed, unsigned};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
@@ -19,11 +19,11 @@ const PURGE: &str = "
       DELETE FROM branchline.version AS v USING unnest($1::int4[], $2::int8[]) AS known (life, generation)
        WHERE v.deleted AND v.life = known.life AND v.generation <= known.generation
          AND NOT EXISTS (SELECT FROM branchline.change AS c WHERE c.table_id = v.table_id AND c.key = v.key)
-      RETURNING v.life, v.generation),
+      RETURNING v.life, v.generation, v.time),
     joined AS (
       INSERT INTO branchline.purged AS p (life, generation) SELECT life, max(generation) FROM gone GROUP BY life
       ON CONFLICT (life) DO UPDATE SET generation = greatest(p.generation, excluded.generation))
-    SELECT count(*) FROM gone";
+    SELECT count(*), coalesce(max(time), 0) FROM gone";
 
 /// Changes that no pack of this life stamped, and that a pack of the life before may have carried.
 const PACKED_BEFORE: &str = "
@@ -57,7 +57,9 @@ async fn purge(session: &Session, known_to_all: &Knowledge) -> Result<u64, Datab
     let lives = Lives::read(session).await?;
     let known = known_to_all.only(|life| lives.id(life).is_some());
     let (ids, generations) = knowledge::columns(&lives, &known)?;
-    Ok(session.row_kept(PURGE, &[&ids, &generations]).await?.get::<_, i64>(0).unsigned_abs())
+    let gone = session.row_kept(PURGE, &[&ids, &generations]).await?;
+    Meta::forget(session, ChangeTime::from_micros(unsigned(&gone, 1))).await?;
+    Ok(unsigned(&gone, 0))
 }
 
 async fn count_as_changed(

@@ -34,7 +34,7 @@ use crate::postgres::apply::reference;
 use crate::postgres::ident::list;
 use crate::postgres::ledger::captured::Captured;
 use crate::postgres::ledger::scope::{self, CAME, CONFIRMED, Decided, LEAVING, OPEN, OWN, Recorded};
-use crate::postgres::ledger::signed;
+use crate::postgres::ledger::{AFTER_FORGOTTEN, signed};
 use crate::postgres::row_scope::ScopeSql;
 use crate::postgres::schema::Relation;
 use crate::postgres::session::Session;
@@ -325,7 +325,7 @@ impl Pack<'_> {
             "SELECT c.key, l.key IS NOT NULL AS is_logged,
                     CASE WHEN l.key IS NULL THEN v.life ELSE {own} END AS life,
                     CASE WHEN l.key IS NULL THEN v.generation ELSE {generation} END AS generation,
-                    CASE WHEN l.key IS NULL THEN v.time ELSE greatest(l.at, v.time + 1) END AS time,
+                    CASE WHEN l.key IS NULL THEN v.time ELSE greatest(l.at, coalesce(v.time + 1, CASE WHEN l.was_life IS NULL THEN {AFTER_FORGOTTEN} END)) END AS time,
                     CASE WHEN l.key IS NULL THEN v.was_life ELSE l.was_life END AS was_life,
                     CASE WHEN l.key IS NULL THEN v.was_generation ELSE l.was_generation END AS was_generation,
                     r.is_there IS NOT NULL AND (l.key IS NOT NULL OR v.deleted IS NOT TRUE) AS is_there,

@@ -19,7 +19,7 @@ use super::key::Key;
 use super::{KEY_BYTES_MAX, attach};
 use crate::postgres::ident::list;
 use crate::postgres::ledger::captured::{self, Captured};
-use crate::postgres::ledger::{self, Lives, Meta, knowledge, signed, unsigned};
+use crate::postgres::ledger::{self, AFTER_FORGOTTEN, Lives, Meta, knowledge, signed, unsigned};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 use crate::postgres::sessions::Sessions;
@@ -37,10 +37,14 @@ const LOGGED: &str = "
     SELECT table_id, count(*) FROM branchline.change GROUP BY table_id
     UNION ALL SELECT NULL, count(*) FROM branchline.missed";
 
-/// `$1` is our life's number, `$2` the new generation. The same is told from the log by [`super::changes`].
+/// `$1` is our life's number, `$2` the new generation. The same is told from the log by [`super::changes`]. A row without a
+/// version may follow a deletion that is forgotten; wherever the clocks are right the change is later anyway.
 const STAMP: &str = "
     INSERT INTO branchline.version AS v (table_id, key, life, generation, time, was_life, was_generation, deleted)
-    SELECT c.table_id, c.key, $1, $2, max(c.at),
+    SELECT c.table_id, c.key, $1, $2,
+           CASE WHEN max(c.at) >= {after_forgotten} OR bool_and(c.was_life IS NOT NULL) THEN max(c.at)
+                WHEN EXISTS (SELECT FROM branchline.version AS b WHERE b.table_id = c.table_id AND b.key = c.key) THEN max(c.at)
+                ELSE {after_forgotten} END,
            CASE WHEN bool_and(c.was_life IS NOT NULL) THEN max(c.was_life) END,
            CASE WHEN bool_and(c.was_life IS NOT NULL) THEN max(c.was_generation) END,
            false
@@ -144,12 +148,12 @@ async fn take_held(sessions: &Arc<Sessions>, stamper: &Session) -> Result<Taken,
             continue;
         }
         let meta = Meta::read(&reader).await?;
-        let held = knowledge::held(&reader, &lives).await?;
+        let (knowledge, seen) = knowledge::at_position(&reader, &lives).await?;
         let mut position = Position {
             generation: meta.generation,
-            knowledge: knowledge::passed_on(&reader, &lives).await?,
-            seen: knowledge::seen(&reader, &lives, &held).await?,
-            purged: knowledge::purged(&reader, &lives).await?,
+            purged: knowledge::purged(&reader, &lives).await?.up_to(&knowledge),
+            knowledge,
+            seen,
             clock: meta.clock,
             own,
             day: Vec::new(),
@@ -250,7 +254,12 @@ impl Stamp<'_> {
         position.generation = Generation::new(position.generation.value() + 1);
         let generation = signed(position.generation.value());
         let ids: Vec<i32> = self.tables.iter().map(|known| known.id).collect();
-        session.rows_kept(STAMP, &[&own, &generation, &ids, &KEY_BYTES_MAX]).await?;
+        session
+            .rows(
+                &STAMP.replace("{after_forgotten}", AFTER_FORGOTTEN),
+                &[&own, &generation, &ids, &KEY_BYTES_MAX],
+            )
+            .await?;
         session.run(&self.deletions(own, generation)?).await?;
         let latest = unsigned(&session.row_kept(LATEST, &[&own, &generation]).await?, 0);
         position.clock = position.clock.max(ChangeTime::from_micros(latest));

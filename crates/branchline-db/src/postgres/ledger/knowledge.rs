@@ -2,6 +2,7 @@
 
 use branchline_core::id::Generation;
 use branchline_core::knowledge::Knowledge;
+use branchline_core::pack::seen_in;
 use branchline_core::ports::DatabaseError;
 use branchline_core::version::Dot;
 
@@ -18,7 +19,7 @@ const HELD_BACK: &str = "
        UNION ALL SELECT * FROM unnest(h.stands_for_lives, h.stands_for_generations)) AS d (life, generation)
      WHERE d.life IS NOT NULL";
 
-/// By one look into the index for each life.
+/// Of each life the highest generation that any row has, by one look into the index for each; bases count as well.
 const SEEN: &str = "
     SELECT l.id, v.generation FROM branchline.life AS l
      CROSS JOIN LATERAL (SELECT generation FROM branchline.version WHERE life = l.id
@@ -43,24 +44,18 @@ pub(crate) async fn purged(session: &Session, lives: &Lives) -> Result<Knowledge
     read(session, PURGED, lives).await
 }
 
-/// All that is held here, held rows excepted, and what was decided against them: what a position says.
-pub(crate) async fn passed_on(session: &Session, lives: &Lives) -> Result<Knowledge, DatabaseError> {
+/// What a position says that is held here, held rows excepted; and what was [seen](seen_in) there.
+pub(crate) async fn at_position(
+    session: &Session,
+    lives: &Lives,
+) -> Result<(Knowledge, Knowledge), DatabaseError> {
     let mut held_back = Vec::new();
     for row in session.rows_kept(HELD_BACK, &[]).await? {
         held_back.push(Dot::new(lives.life(row.get(0))?.clone(), Generation::new(unsigned(&row, 1))));
     }
-    Ok(held(session, lives).await?.without(&held_back))
-}
-
-/// Of each life the highest generation that any row has, and at least what is `held`. Bases count as well.
-pub(crate) async fn seen(
-    session: &Session,
-    lives: &Lives,
-    held: &Knowledge,
-) -> Result<Knowledge, DatabaseError> {
-    let mut seen = read(session, SEEN, lives).await?;
-    seen.join(held);
-    Ok(seen)
+    let held = held(session, lives).await?;
+    let seen = seen_in(&held, &read(session, SEEN, lives).await?, &held_back);
+    Ok((held.without(&held_back), seen))
 }
 
 /// Takes in what is held now. The lives must have numbers.

@@ -16,6 +16,11 @@ const ADVANCE: &str = "
     UPDATE branchline.meta SET generation = $1, clock = greatest(clock, $2)
      WHERE generation <> $1 OR clock < $2";
 
+const FORGET: &str = "UPDATE branchline.meta SET forgotten = greatest(forgotten, $1) WHERE forgotten < $1";
+
+/// The earliest time of a change that may follow a deletion whose tombstone is gone, in SQL: later than any of these.
+pub(crate) const AFTER_FORGOTTEN: &str = "(SELECT forgotten + 1 FROM branchline.meta)";
+
 /// What the row says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -54,6 +59,11 @@ impl Meta {
     ) -> Result<(), DatabaseError> {
         let (epoch, clock) = (signed(life.epoch.value()), signed(clock.micros()));
         session.rows_kept(BEGIN, &[&life.server.as_str(), &epoch, &clock]).await.map(drop)
+    }
+
+    /// Tombstones up to that time may be gone.
+    pub(crate) async fn forget(session: &Session, until: ChangeTime) -> Result<(), DatabaseError> {
+        session.rows_kept(FORGET, &[&signed(until.micros())]).await.map(drop)
     }
 
     /// Writes the generation, and moves the clock on to at least `clock`.

@@ -7,7 +7,7 @@
 //!    shop's program waits. In WAL mode the reader holds nobody up.
 //! 4. The reader computes for itself which stamps the writer gave: its snapshot is from before they were written.
 
-use branchline_core::pack::Position;
+use branchline_core::pack::{Position, seen_in};
 use branchline_core::ports::DatabaseError;
 use branchline_core::version::Dot;
 use rusqlite::Connection;
@@ -71,15 +71,14 @@ fn describe(reader: &Connection, standing: &Standing) -> Result<Position, Databa
     let generation = if stamped.rows > 0 { standing.generation.next() } else { standing.generation };
     let mut held_here = knowledge::read(reader, &lives)?;
     held_here.add(Dot::new(standing.own.clone(), generation));
+    let held_back = held::dots(reader, &lives)?;
+    let passed_on = held_here.without(&held_back);
     Ok(Position {
         own: standing.own.clone(),
         generation,
-        knowledge: held::without_held(reader, &lives, &held_here)?,
-        seen: {
-            held_here.join(&knowledge::read_seen(reader, &lives)?);
-            held_here
-        },
-        purged: knowledge::read_purged(reader, &lives)?,
+        seen: seen_in(&held_here, &knowledge::read_seen(reader, &lives)?, &held_back),
+        purged: knowledge::read_purged(reader, &lives)?.up_to(&passed_on),
+        knowledge: passed_on,
         clock: standing.clock.max(stamped.last),
         day: Vec::new(),
     })

@@ -16,7 +16,7 @@ use branchline_core::id::{BackupId, ServerId};
 use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{DatabaseError, HeldRow};
 use branchline_core::schema::{ColumnName, TableName};
-use branchline_core::version::Version;
+use branchline_core::version::{Dot, Version};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params, params_from_iter};
 
@@ -271,19 +271,15 @@ pub(in super::super) fn forget_known(connection: &Connection) -> Result<(), Data
     connection.execute(FORGET_KNOWN, []).map(drop).map_err(failed)
 }
 
-/// What is held of `knowledge` without the held rows: what may be claimed to a peer.
-pub(in super::super) fn without_held(
-    connection: &Connection,
-    lives: &Lives,
-    knowledge: &Knowledge,
-) -> Result<Knowledge, DatabaseError> {
+/// The dots of all held rows: what may not be claimed to a peer.
+pub(in super::super) fn dots(connection: &Connection, lives: &Lives) -> Result<Vec<Dot>, DatabaseError> {
     let mut statement = connection.prepare(VERSIONS).map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut versions = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
         versions.extend(lives.version(row, 0)?);
     }
-    Ok(knowledge.without(versions.iter().flat_map(Version::dots)))
+    Ok(versions.iter().flat_map(Version::dots).cloned().collect())
 }
 
 /// Says that the rows of a table do not fit any more: it is gone, or its key is another one. `key_columns` are those that

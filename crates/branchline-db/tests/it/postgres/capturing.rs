@@ -382,3 +382,27 @@ async fn the_table_that_was_put_aside_and_the_one_in_its_place_are_told_apart() 
     let found = changes(&*port).await;
     assert_eq!((found["t"].len(), found["t_old"].len()), (1, 1));
 }
+
+/// The clock of whoever deleted the row was ahead; its tombstone is gone. Made anew, the row has to outrank the deletion,
+/// which a server that has not heard of either may still bring.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_is_made_anew_is_later_than_a_deletion_that_is_forgotten() {
+    let database = TestDatabase::with("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await;
+    let (port, _) = attach(&database).await;
+    database.execute("DELETE FROM t").await;
+    changes(&*port).await;
+    let ahead = 9_000_000_000_000_000_i64;
+    database.execute(&format!("UPDATE branchline.version SET time = {ahead}")).await;
+    let known_to_all = state(&*port).await.knowledge;
+    let purged = port.capture().amend(branchline_core::ports::Amendment::Purge { known_to_all }).await;
+    assert_eq!(purged.unwrap(), 1);
+    database.execute("INSERT INTO t VALUES (1), (2)").await;
+    let lines = changes(&*port).await;
+    assert_eq!(lines["t"].len(), 2);
+    let times = database.query("SELECT DISTINCT time FROM branchline.version").await;
+    assert_eq!(times, [(ahead + 1).to_string()]);
+    database.execute("UPDATE t SET id = id + 10; UPDATE branchline.meta SET forgotten = 0").await;
+    changes(&*port).await;
+    let later = format!("SELECT count(*) FROM branchline.version WHERE deleted AND time = {}", ahead + 2);
+    assert_eq!(database.query(&later).await, ["2"]);
+}

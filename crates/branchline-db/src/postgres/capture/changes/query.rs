@@ -8,7 +8,7 @@ use branchline_core::schema::Table;
 use crate::postgres::capture::KEY_BYTES_MAX;
 use crate::postgres::capture::key::Key;
 use crate::postgres::ident::list;
-use crate::postgres::ledger::{Lives, signed};
+use crate::postgres::ledger::{AFTER_FORGOTTEN, Lives, signed};
 use crate::postgres::schema::{ColumnDetail, Relation};
 
 /// Which versions a plan takes, in numbers of the ledger.
@@ -64,8 +64,9 @@ impl Query<'_> {
         let mut parts = Vec::new();
         if self.logged {
             parts.push(format!(
-                "SELECT l.key, {}, {}::int8, greatest(l.at, (SELECT v.time + 1 FROM branchline.version AS v
-                          WHERE v.table_id = {id} AND v.key = l.key)), l.was_life, l.was_generation, NULL::bool
+                "SELECT l.key, {}, {}::int8, greatest(l.at, coalesce(
+                          (SELECT v.time + 1 FROM branchline.version AS v WHERE v.table_id = {id} AND v.key = l.key),
+                          CASE WHEN l.was_life IS NULL THEN {AFTER_FORGOTTEN} END)), l.was_life, l.was_generation, NULL::bool
                    FROM logged AS l",
                 self.own,
                 signed(self.generation.value()),
