@@ -352,9 +352,11 @@ impl PostgresApply {
             catalogue,
             staging,
             fingerprint,
-            unfit, ..
+            unfit,
+            sessions,
+            ..
         } = self;
-        fit::hold_definitions(session, tables, fingerprint).await?;
+        fit::hold_definitions(session, tables, fingerprint, sessions.omitted()).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
         let mut counts: Vec<TableMerge> =

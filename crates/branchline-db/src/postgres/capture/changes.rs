@@ -263,7 +263,7 @@ impl Query<'_> {
             format!("CASE WHEN {gone} THEN {otherwise} ELSE r.{} END", detail.ident)
         };
         let details = self.relation.columns.iter().enumerate();
-        let travelling = details.filter(|(place, _)| !self.table.columns[*place].generated);
+        let travelling = details.filter(|(place, _)| self.table.columns[*place].travels());
         list(travelling.map(column))
     }
 
@@ -278,7 +278,7 @@ impl Query<'_> {
                     .columns
                     .iter()
                     .zip(&self.table.columns)
-                    .filter(|(_, column)| !column.generated)
+                    .filter(|(_, column)| column.travels())
                     .map(|(detail, _)| format!("t.{}", detail.ident))
             ),
             self.relation.only(),

@@ -301,7 +301,7 @@ pub async fn a_full_backup_holds_nothing_that_came_before(fixture: &dyn Fixture)
     let report = deliver(&mut store, &mut hq, &full).await;
     let merged = full.merged(&report, "items");
     assert_eq!((merged.held, merged.superseded, merged.inserted), (1, 2, 0));
-    assert_eq!(hq.state().await.tables[&table_name("items")], true);
+    assert!(hq.state().await.tables[&table_name("items")]);
     let again = store.full_for(&hq.id).await;
     let report = deliver(&mut store, &mut hq, &again).await;
     assert_eq!((again.merged(&report, "items").held, hq.state().await.held.len()), (0, 1));
@@ -340,7 +340,7 @@ pub async fn what_cannot_be_held_is_refused(fixture: &dyn Fixture) {
     assert!(hq.state().await.held.is_empty() && hq.query("SELECT id FROM notes").await.is_empty());
     let plain = TestServer::detached(fixture, Shape::Nothing, NOTES, "HQ-2").await;
     assert_refused(backup.apply(plain.database()).await, Code::TABLE_UNKNOWN);
-    store.write(&format!("ALTER TABLE items ADD COLUMN shelf TEXT; UPDATE items SET shelf = 'top'")).await;
+    store.write("ALTER TABLE items ADD COLUMN shelf TEXT; UPDATE items SET shelf = 'top'").await;
     let backup = store.pack_for(&hq.id).await;
     let ddl = format!("{ITEMS}; {TAGS}; {NOTES}");
     let plain = TestServer::detached(fixture, Shape::Nothing, &ddl, "HQ-3").await;

@@ -145,7 +145,7 @@ async fn written(
         .columns
         .iter()
         .enumerate()
-        .filter(|(place, _)| !target.table.columns[*place].generated);
+        .filter(|(place, _)| target.table.columns[*place].travels());
     let columns = crate::postgres::ident::list(travelling.map(column));
     let slot = target.slot;
     let sql = format!(
