@@ -213,7 +213,7 @@ impl PostgresApply {
     ) -> Result<Option<Home>, DatabaseError> {
         let home = Home::read(session, request).await?;
         match home {
-            Some(behind) if behind.may_be_behind(session, request).await? => {
+            Some(behind) if behind.may_be_behind(request) => {
                 session.yield_to_others().await?;
                 bring_in_step(sessions, session).await?;
                 Home::read(session, request).await
