@@ -34,7 +34,10 @@ async fn a_value_that_the_new_table_does_not_hold_waits_by_itself() {
     assert_eq!(hq.query("SELECT id FROM moods ORDER BY id").await, ["1", "3"]);
     let held = hq.state().await.held;
     assert_eq!(held.len(), 2);
-    assert!(held.iter().all(|row| row.code == Code::VALUE_NOT_HELD && row.reason.contains("happy")), "{held:?}");
+    assert!(
+        held.iter().all(|row| row.code == Code::VALUE_NOT_HELD && row.reason.contains("happy")),
+        "{held:?}"
+    );
     hq.write("ALTER TYPE mood ADD VALUE 'happy'").await;
     store.write("INSERT INTO notes VALUES (2, 'b')").await;
     let (_, report) = send(&mut store, &mut hq).await;
@@ -67,7 +70,10 @@ async fn a_held_row_whose_key_does_not_fit_any_more_stops_nothing() {
     codes.sort();
     assert_eq!(
         codes,
-        [("a very long one".to_owned(), Code::VALUE_NOT_HELD), ("short".to_owned(), Code::FOREIGN_KEY_BROKEN)]
+        [
+            ("a very long one".to_owned(), Code::VALUE_NOT_HELD),
+            ("short".to_owned(), Code::FOREIGN_KEY_BROKEN)
+        ]
     );
     hq.write("ALTER TABLE tags ALTER COLUMN id TYPE text; INSERT INTO items VALUES (1)").await;
     store.write("INSERT INTO notes VALUES (9, 'c')").await;
