@@ -100,7 +100,7 @@ pub enum NotShared {
     Key(TableName),
 }
 
-/// What of a table both sides can hash: the columns that both have, where their types compare.
+/// What of a table both sides can hash: the columns that both have and neither leaves out, where their types compare.
 ///
 /// # Errors
 /// Where the keys differ, or a key's columns have no type in common.
@@ -113,6 +113,9 @@ pub fn shared_spec(here: &Table, there: &Table) -> Result<HashSpec, NotShared> {
         .iter()
         .filter_map(|column| {
             let other = &there.columns[there.position(&column.name)?];
+            if column.omitted || other.omitted {
+                return None;
+            }
             let shared = common_type(&column.logical_type, &other.logical_type)?;
             Some((column.name.clone(), shared))
         })

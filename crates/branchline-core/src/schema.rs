@@ -58,6 +58,16 @@ pub struct Column {
     pub has_default: bool,
     /// Whether its value is computed by the database: it is compared, and never written.
     pub generated: bool,
+    /// Whether the settings leave it out: its values never leave, are not compared, and are not written by what comes in.
+    pub omitted: bool,
+}
+
+impl Column {
+    /// Whether its values are in a backup.
+    #[must_use]
+    pub fn travels(&self) -> bool {
+        !self.generated && !self.omitted
+    }
 }
 
 /// A unique key besides the primary key.
@@ -162,6 +172,47 @@ impl Schema {
     }
 }
 
+/// Why columns cannot be left out by choice.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OmissionError {
+    /// Rows are told apart by it.
+    #[error("the settings leave out column {column} of table {table}, which its primary key needs")]
+    OfTheKey {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
+    /// It is not there: what was meant may leave under another name.
+    #[error("the settings leave out column {column} of table {table}, which is not there")]
+    Missing {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
+}
+
+impl Schema {
+    /// Marks columns as left out by choice. Those of tables that are not here are passed over.
+    ///
+    /// # Errors
+    /// Where one is of its table's key, or its table lacks it.
+    pub fn omitting(mut self, columns: &[(TableName, ColumnName)]) -> Result<Self, OmissionError> {
+        for (name, column) in columns {
+            let Some(table) = self.tables.get_mut(name) else { continue };
+            let Some(place) = table.position(column) else {
+                return Err(OmissionError::Missing { table: name.clone(), column: column.clone() });
+            };
+            if table.key.contains(&place) {
+                return Err(OmissionError::OfTheKey { table: name.clone(), column: column.clone() });
+            }
+            table.columns[place].omitted = true;
+        }
+        Ok(self)
+    }
+}
+
 impl Table {
     /// The place of a column.
     #[must_use]
@@ -169,9 +220,15 @@ impl Table {
         self.columns.iter().position(|column| column.name == *name)
     }
 
-    /// The columns that travel: all but the generated ones.
+    /// Whether a column is here and left out by the settings.
+    #[must_use]
+    pub fn omits(&self, name: &ColumnName) -> bool {
+        self.columns.iter().any(|column| column.omitted && column.name == *name)
+    }
+
+    /// The columns that travel: all but those that are generated, and those that are left out.
     pub fn travelling(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| !column.generated)
+        self.columns.iter().filter(|column| column.travels())
     }
 
     /// The names of the primary key's columns, in the key's order.

@@ -9,6 +9,8 @@
 //! | the target needs a column more | all are held |
 //! | a column has a type here that would change values, or is computed here | all are held |
 //! | the keys differ | all are held |
+//! | the settings here leave a column out | all go in, whatever comes for it; what is there of the column stays |
+//! | the settings here leave a column out that is needed and has no default | all are held |
 //! | the table is unknown here, or left out | all are held |
 //!
 //! This is for backups whose rows have versions, for a row is held under its version. Others are refused as a whole.
@@ -56,8 +58,7 @@ impl Misfit {
         if let Some(exclusion) = &table.excluded {
             return Some(Self::TableNotSyncable { table: name.clone(), reason: exclusion.to_string() });
         }
-        let here: Vec<_> =
-            columns.iter().filter(|(column, _)| table.position(column).is_some()).cloned().collect();
+        let here: Vec<_> = columns.iter().filter(|(column, _)| is_written(table, column)).cloned().collect();
         fit(table, &here, key).err()?;
         Some(Self::Differs(differences(table, columns, key)))
     }
@@ -85,7 +86,7 @@ impl Explain for Misfit {
 fn differences(table: &Table, columns: &[(ColumnName, LogicalType)], key: &[ColumnName]) -> Vec<ScopeError> {
     let name = || table.name.clone();
     let mut differences = Vec::new();
-    for (column, from) in columns {
+    for (column, from) in columns.iter().filter(|(column, _)| !table.omits(column)) {
         let column = || column.clone();
         match table.position(&column()).map(|place| &table.columns[place]) {
             None => differences.push(ScopeError::ColumnMissing { table: name(), column: column() }),
@@ -99,13 +100,18 @@ fn differences(table: &Table, columns: &[(ColumnName, LogicalType)], key: &[Colu
             Some(_) => {}
         }
     }
-    for here in table.columns.iter().filter(|here| !here.generated && !here.has_default) {
-        if columns.iter().all(|(column, _)| *column != here.name) {
-            differences.push(ScopeError::ColumnNeeded { table: name(), column: here.name.clone() });
+    for here in &table.columns {
+        if here.omitted || columns.iter().all(|(column, _)| *column != here.name) {
+            differences.extend(ScopeError::of_needed(table, here));
         }
     }
     differences.extend(ScopeError::of_keys(table, key));
     differences
+}
+
+/// Whether values of a column that comes are written here.
+fn is_written(table: &Table, column: &ColumnName) -> bool {
+    table.position(column).is_some_and(|place| !table.columns[place].omitted)
 }
 
 fn joined(differences: &[ScopeError]) -> String {
@@ -123,7 +129,8 @@ mod tests {
 
     fn column(text: &str, logical_type: LogicalType, has_default: bool, generated: bool) -> Column {
         let native_type = logical_type.to_string();
-        Column { name: name(text), logical_type, native_type, nullable: has_default, has_default, generated }
+        let (nullable, omitted) = (has_default, false);
+        Column { name: name(text), logical_type, native_type, nullable, has_default, generated, omitted }
     }
 
     /// `id`, `code` (needed), `note` (may be NULL), `twice` (computed).
@@ -201,6 +208,37 @@ mod tests {
         let (code, words) = told(&[("number", LogicalType::Int64), CODE], &["number"]);
         assert_eq!(code, Code::COLUMN_UNKNOWN);
         assert!(words.contains("no column number") && words.contains("primary key here (id)"), "{words}");
+    }
+
+    #[test]
+    fn a_column_that_is_left_out_is_passed_over_unless_it_is_needed() {
+        let table = TableName::new("products").unwrap();
+        let omitting = |column: &str| {
+            let schema = Schema::new([products()]).omitting(&[(table.clone(), name(column))]).unwrap();
+            let came = [ID, CODE, ("note", LogicalType::Bytes)].map(|(text, of)| (name(text), of));
+            Misfit::of(&schema, &table, &came, &[name("id")])
+        };
+        assert_eq!(omitting("note"), None);
+        let needed = omitting("code").unwrap().to_string();
+        assert!(needed.contains("needs column code, which the settings leave out"), "{needed}");
+    }
+
+    #[test]
+    fn columns_of_a_key_and_columns_that_are_not_there_cannot_be_left_out() {
+        let table = TableName::new("products").unwrap();
+        let refused = |column: &str| {
+            Schema::new([products()]).omitting(&[(table.clone(), name(column))]).unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("id"),
+            "the settings leave out column id of table products, which its primary key needs"
+        );
+        assert_eq!(
+            refused("nite"),
+            "the settings leave out column nite of table products, which is not there"
+        );
+        let elsewhere = (TableName::new("clients").unwrap(), name("note"));
+        assert!(Schema::new([products()]).omitting(&[elsewhere]).is_ok());
     }
 
     #[test]

@@ -11,6 +11,10 @@ mod stages;
 use std::sync::Arc;
 
 use branchline_core::ports::{Database, DatabaseError};
+use branchline_core::schema::{ColumnName, TableName};
+
+/// A column that the settings leave out.
+pub type Omitted = (TableName, ColumnName);
 
 /// Opens the application database that `url` names, and checks that it answers.
 ///
@@ -22,11 +26,19 @@ use branchline_core::ports::{Database, DatabaseError};
 /// # Errors
 /// [`DatabaseError::Url`] where the URL cannot be understood; else what the engine says.
 pub async fn connect(url: &str) -> Result<Arc<dyn Database>, DatabaseError> {
+    connect_omitting(url, Vec::new()).await
+}
+
+/// The same, without columns that never leave, are not compared, and are not written by what comes in.
+///
+/// # Errors
+/// As for [`connect`]. That a column cannot be left out is said by whatever is asked of the database.
+pub async fn connect_omitting(url: &str, omitted: Vec<Omitted>) -> Result<Arc<dyn Database>, DatabaseError> {
     if url.starts_with("postgresql://") || url.starts_with("postgres://") {
-        return Ok(Arc::new(postgres::PostgresDatabase::connect(url).await?));
+        return Ok(Arc::new(postgres::PostgresDatabase::connect_omitting(url, omitted).await?));
     }
     if url.starts_with("sqlite:") {
-        return Ok(Arc::new(sqlite::SqliteDatabase::connect(url).await?));
+        return Ok(Arc::new(sqlite::SqliteDatabase::connect_omitting(url, omitted).await?));
     }
     let reason = "it begins with neither postgresql:// nor sqlite:".to_owned();
     Err(DatabaseError::Url { reason })

@@ -30,6 +30,7 @@ use branchline_core::ports::{
 };
 use branchline_core::schema::Schema;
 
+use crate::Omitted;
 use apply::PostgresApply;
 use connect::Target;
 use session::Session;
@@ -48,9 +49,17 @@ impl PostgresDatabase {
     /// # Errors
     /// Where the URL cannot be understood, the server does not answer or let us in, or is older than version 13.
     pub async fn connect(url: &str) -> Result<Self, DatabaseError> {
+        Self::connect_omitting(url, Vec::new()).await
+    }
+
+    /// The same, without columns that never leave and that nothing is written to.
+    ///
+    /// # Errors
+    /// As for [`PostgresDatabase::connect`].
+    pub async fn connect_omitting(url: &str, omitted: Vec<Omitted>) -> Result<Self, DatabaseError> {
         let target = Target::parse(url)?;
         Session::open(&target).await?.close().await;
-        Ok(Self { sessions: Arc::new(Sessions::new(target)) })
+        Ok(Self { sessions: Arc::new(Sessions::new(target, omitted)) })
     }
 }
 

@@ -41,6 +41,7 @@ use branchline_core::ports::{
 use branchline_core::schema::Schema;
 use rusqlite::Connection;
 
+use crate::Omitted;
 use connect::Place;
 
 /// One SQLite file.
@@ -58,7 +59,15 @@ impl SqliteDatabase {
     /// # Errors
     /// Where the URL names no file, the file is not there or is no database, or it or its folder is read-only.
     pub async fn connect(url: &str) -> Result<Self, DatabaseError> {
-        let place = Arc::new(Place::parse(url)?);
+        Self::connect_omitting(url, Vec::new()).await
+    }
+
+    /// The same, without columns that never leave and that nothing is written to.
+    ///
+    /// # Errors
+    /// As for [`SqliteDatabase::connect`].
+    pub async fn connect_omitting(url: &str, omitted: Vec<Omitted>) -> Result<Self, DatabaseError> {
+        let place = Arc::new(Place::parse(url)?.omitting(omitted));
         let checked = Arc::clone(&place);
         thread::run(move || connect::check(&checked)).await?;
         Ok(Self { place })
@@ -76,7 +85,8 @@ impl SqliteDatabase {
 
 impl Database for SqliteDatabase {
     fn schema(&self) -> BoxFuture<'_, Result<Schema, DatabaseError>> {
-        Box::pin(self.with(|connection| Ok(schema::read(connection)?.schema)))
+        let place = Arc::clone(&self.place);
+        Box::pin(self.with(move |connection| Ok(place.catalogue.read_anew(connection)?.schema)))
     }
 
     fn snapshot(&self) -> BoxFuture<'_, Result<Box<dyn Snapshot>, DatabaseError>> {

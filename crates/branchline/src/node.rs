@@ -296,7 +296,10 @@ impl Node {
 
     /// The application database, connected on first use.
     async fn database(&self) -> Result<&Arc<dyn Database>, Problem> {
-        let connect = || async { branchline_db::connect(self.settings.database.url.expose_url()).await };
+        let settings = &self.settings.database;
+        let connect = || async {
+            branchline_db::connect_omitting(settings.url.expose_url(), settings.except_columns.clone()).await
+        };
         Ok(self.database.get_or_try_init(connect).await?)
     }
 

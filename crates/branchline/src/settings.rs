@@ -19,7 +19,7 @@ use branchline_core::day::DayTable;
 use branchline_core::id::ServerId;
 use branchline_core::peer::PeerAddress;
 use branchline_core::schedule::ScheduleEntry;
-use branchline_core::schema::TableName;
+use branchline_core::schema::{ColumnName, TableName};
 use branchline_core::scope::Filter;
 use jiff::tz::TimeZone;
 
@@ -72,6 +72,8 @@ pub struct DatabaseSettings {
     pub tables: Vec<TableName>,
     /// Tables that stay at home.
     pub except: Vec<TableName>,
+    /// Columns that stay at home.
+    pub except_columns: Vec<(TableName, ColumnName)>,
 }
 
 /// A database URL: hidden in every output, because it may hold a password.

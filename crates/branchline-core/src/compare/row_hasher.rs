@@ -33,11 +33,14 @@ pub struct Hashed {
 }
 
 impl RowHasher {
-    /// A hasher of `table`'s rows; nothing where the table lacks a column of the spec.
+    /// A hasher of `table`'s rows; nothing where the table lacks a column of the spec, or
+    /// leaves it out.
     #[must_use]
     pub fn new(spec: &HashSpec, table: &Table) -> Option<Self> {
         let column = |(name, shared): &(ColumnName, LogicalType)| {
-            let own = table.columns[table.position(name)?].logical_type.clone();
+            let column = &table.columns[table.position(name)?];
+            // Whoever asks for one that is left out here gets no hash of it.
+            let own = (!column.omitted).then(|| column.logical_type.clone())?;
             Some(HashedColumn { name: name.clone(), own, shared: shared.clone() })
         };
         let columns = spec.columns.iter().map(column).collect::<Option<Vec<_>>>()?;
@@ -114,6 +117,7 @@ mod tests {
             nullable: false,
             has_default: false,
             generated: false,
+            omitted: false,
         };
         let name = TableName::new("t").unwrap();
         let (unique_keys, foreign_keys) = (Vec::new(), Vec::new());

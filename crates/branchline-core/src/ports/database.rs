@@ -15,7 +15,7 @@ use crate::day::{DayCheck, DayClose};
 use crate::digest::Digest;
 use crate::id::{BackupId, Epoch, Generation, Sequence, ServerId};
 use crate::knowledge::Knowledge;
-use crate::schema::{ColumnName, LogicalType, Schema, ScopeError, TableName};
+use crate::schema::{ColumnName, LogicalType, OmissionError, Schema, ScopeError, TableName};
 use crate::scope::PeerScope;
 use crate::version::ChangeTime;
 
@@ -285,6 +285,9 @@ pub enum DatabaseError {
     /// A backup's table does not fit the target's.
     #[error(transparent)]
     Scope(#[from] ScopeError),
+    /// Columns that the settings leave out cannot be left out.
+    #[error(transparent)]
+    Omission(#[from] OmissionError),
     /// A value that the target's column cannot hold.
     #[error("column {column} of table {table} cannot hold a value of row {row}: {reason}")]
     ValueNotHeld { table: TableName, column: String, row: u64, reason: String },
@@ -348,6 +351,7 @@ impl Explain for DatabaseError {
             Self::TableUnknown { .. } => Code::TABLE_UNKNOWN,
             Self::TableNotSyncable { .. } => Code::TABLE_NOT_SYNCABLE,
             Self::Scope(scope) => scope.code(),
+            Self::Omission(_) => Code::SETTINGS_INVALID,
             Self::ValueNotHeld { .. } => Code::VALUE_NOT_HELD,
             Self::Unique { .. } => Code::UNIQUE_CONFLICT,
             Self::ForeignKey { .. } => Code::FOREIGN_KEY_BROKEN,
@@ -370,6 +374,7 @@ impl Explain for DatabaseError {
     fn hint(&self) -> String {
         match self {
             Self::PrivilegeMissing { grant, .. } => grant.clone(),
+            Self::Omission(_) => "correct `except_columns` of [database] in the settings".to_owned(),
             _ => self.code().entry().hint.to_owned(),
         }
     }

@@ -4,7 +4,7 @@
 //! type cannot hold the source's values is refused by name. What becomes of a table that is refused is in
 //! [`crate::skew`].
 
-use super::{ColumnName, LogicalType, Table, TableName};
+use super::{Column, ColumnName, LogicalType, Table, TableName};
 use crate::code::{Code, Explain};
 use crate::value::can_convert;
 
@@ -56,6 +56,14 @@ pub enum ScopeError {
         /// The column.
         column: ColumnName,
     },
+    /// The target needs a column that its settings leave out.
+    #[error("table {table} here needs column {column}, which the settings leave out: give it a default")]
+    OmittedNeeded {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: ColumnName,
+    },
     /// The keys differ, so rows cannot be matched.
     #[error("table {table} has another primary key here ({here}) than in the backup ({there})")]
     KeyDiffers {
@@ -68,7 +76,8 @@ pub enum ScopeError {
     },
 }
 
-/// Fits a backup's columns (with their types) and key into the target's table.
+/// Fits a backup's columns (with their types) and key into the target's table. Columns that the settings leave out here
+/// must not be among them: nothing is written to those.
 ///
 /// # Errors
 /// The first fault, in the order of the backup's columns.
@@ -95,8 +104,10 @@ pub fn fit(
         places.push(place);
     }
     for (place, column) in target.columns.iter().enumerate() {
-        if !column.generated && !column.has_default && !places.contains(&place) {
-            return Err(ScopeError::ColumnNeeded { table: table(), column: column.name.clone() });
+        if !places.contains(&place)
+            && let Some(needed) = ScopeError::of_needed(target, column)
+        {
+            return Err(needed);
         }
     }
     match ScopeError::of_keys(target, key) {
@@ -106,6 +117,16 @@ pub fn fit(
 }
 
 impl ScopeError {
+    /// That a column which does not come is needed, where it is.
+    pub(crate) fn of_needed(target: &Table, column: &Column) -> Option<Self> {
+        let (table, name) = (|| target.name.clone(), column.name.clone());
+        match (column.generated || column.has_default, column.omitted) {
+            (true, _) => None,
+            (false, true) => Some(Self::OmittedNeeded { table: table(), column: name }),
+            (false, false) => Some(Self::ColumnNeeded { table: table(), column: name }),
+        }
+    }
+
     /// That the keys differ, where they do.
     pub(crate) fn of_keys(target: &Table, key: &[ColumnName]) -> Option<Self> {
         if target.key_names().eq(key.iter()) {
@@ -120,7 +141,9 @@ impl ScopeError {
 impl Explain for ScopeError {
     fn code(&self) -> Code {
         match self {
-            Self::ColumnMissing { .. } | Self::ColumnNeeded { .. } => Code::COLUMN_UNKNOWN,
+            Self::ColumnMissing { .. } | Self::ColumnNeeded { .. } | Self::OmittedNeeded { .. } => {
+                Code::COLUMN_UNKNOWN
+            }
             Self::ColumnGenerated { .. } | Self::TypeNotHeld { .. } => Code::TYPE_NOT_HELD,
             Self::KeyDiffers { .. } => Code::KEY_DIFFERS,
         }

@@ -222,7 +222,7 @@ impl PostgresApply {
     ) -> Result<Option<Home>, DatabaseError> {
         let home = Home::read(session, request).await?;
         match home {
-            Some(behind) if behind.may_be_behind(session, request).await? => {
+            Some(behind) if behind.may_be_behind(request) => {
                 session.yield_to_others().await?;
                 bring_in_step(sessions, session).await?;
                 Home::read(session, request).await
@@ -359,9 +359,20 @@ impl PostgresApply {
     }
 
     async fn merge_once(&mut self, care: Care, refusals: &Refusals) -> Result<Merged, DatabaseError> {
-        let Self { session, tables, bulk, stages, request, catalogue, staging, fingerprint, unfit, .. } =
-            self;
-        fit::hold_definitions(session, tables, fingerprint).await?;
+        let Self {
+            session,
+            tables,
+            bulk,
+            stages,
+            request,
+            catalogue,
+            staging,
+            fingerprint,
+            unfit,
+            sessions,
+            ..
+        } = self;
+        fit::hold_definitions(session, tables, fingerprint, sessions.omitted()).await?;
         session.run("SET CONSTRAINTS ALL DEFERRED").await?;
         bulk.strip_for_merge(session, tables).await?;
         let mut counts: Vec<TableMerge> =

@@ -111,7 +111,7 @@ impl Capture for PostgresDatabase {
         Box::pin(async move {
             let session = self.sessions.take().await?;
             ledger::ensure(&session).await?;
-            let changed = amend::amend(&session, &amendment).await?;
+            let changed = amend::amend(&self.sessions, &session, &amendment).await?;
             self.sessions.keep(session).await;
             Ok(changed)
         })

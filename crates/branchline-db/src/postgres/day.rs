@@ -65,7 +65,8 @@ async fn count(
     let (table, relation) = catalogue.syncable(&wanted.table)?;
     let place = |name: &ColumnName| {
         let missing = || ScopeError::ColumnMissing { table: table.name.clone(), column: name.clone() };
-        table.position(name).ok_or_else(missing)
+        // A peer that counts one that is left out here would be told what it holds.
+        table.position(name).filter(|&place| !table.columns[place].omitted).ok_or_else(missing)
     };
     let ident = |place: usize| &relation.columns[place].ident;
     let date = place(&wanted.date)?;

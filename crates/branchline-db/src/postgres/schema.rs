@@ -23,6 +23,7 @@ use branchline_core::schema::{Exclusion, Schema, Table, TableName};
 use super::error::Names;
 use super::ident::Qualified;
 use super::session::Session;
+use crate::Omitted;
 use columns::Columns;
 use keys::{ForeignKeyRow, Keys};
 use relations::RelationRow;
@@ -59,8 +60,8 @@ pub(crate) struct Rights {
 }
 
 impl Catalogue {
-    /// Reads it.
-    pub(crate) async fn read(session: &Session) -> Result<Self, DatabaseError> {
+    /// Reads it, without the columns that the settings leave out.
+    pub(crate) async fn read(session: &Session, omitted: &[Omitted]) -> Result<Self, DatabaseError> {
         let relations = relations::read(session).await?;
         let types = types::read(session).await?;
         let mut columns = columns::read(session).await?;
@@ -80,7 +81,7 @@ impl Catalogue {
             details.entry(name).or_insert(table.1);
             tables.push(table.0);
         }
-        Ok(Self { schema: Schema::new(tables), relations: details })
+        Ok(Self { schema: Schema::new(tables).omitting(omitted)?, relations: details })
     }
 
     pub(crate) fn schema(&self) -> &Schema {

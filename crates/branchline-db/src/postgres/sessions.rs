@@ -13,6 +13,7 @@ use branchline_core::ports::DatabaseError;
 use super::connect::Target;
 use super::schema::Catalogue;
 use super::session::Session;
+use crate::Omitted;
 
 /// Connections that are kept.
 const KEPT_MAX: usize = 3;
@@ -51,6 +52,7 @@ impl Fingerprint {
 #[derive(Debug)]
 pub(crate) struct Sessions {
     target: Target,
+    omitted: Vec<Omitted>,
     kept: Mutex<Vec<Session>>,
     remembered: Mutex<Remembered>,
 }
@@ -63,8 +65,13 @@ struct Remembered {
 }
 
 impl Sessions {
-    pub(crate) fn new(target: Target) -> Self {
-        Self { target, kept: Mutex::default(), remembered: Mutex::default() }
+    pub(crate) fn new(target: Target, omitted: Vec<Omitted>) -> Self {
+        Self { target, omitted, kept: Mutex::default(), remembered: Mutex::default() }
+    }
+
+    /// The columns that the settings leave out.
+    pub(crate) fn omitted(&self) -> &[Omitted] {
+        &self.omitted
     }
 
     /// A session of its own, which ends with its work.
@@ -120,7 +127,7 @@ impl Sessions {
         {
             return Ok((now, Arc::clone(catalogue)));
         }
-        let catalogue = Arc::new(Catalogue::read(session).await?);
+        let catalogue = Arc::new(Catalogue::read(session, &self.omitted).await?);
         // In a transaction that sees each statement's own moment, the two may be of different ones.
         if Fingerprint::read(session).await? == now {
             lock(&self.remembered).catalogue = Some((now.clone(), Arc::clone(&catalogue)));

@@ -158,7 +158,7 @@ impl Snapshot for PostgresSnapshot {
 
 /// The columns that travel, in SQL.
 pub(crate) fn travelling(table: &Table, relation: &Relation) -> String {
-    let travelling = table.columns.iter().zip(&relation.columns).filter(|(column, _)| !column.generated);
+    let travelling = table.columns.iter().zip(&relation.columns).filter(|(column, _)| column.travels());
     list(travelling.map(|(_, detail)| &detail.ident))
 }
 

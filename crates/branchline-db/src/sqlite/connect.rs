@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::failed;
 use super::schema::Cache;
+use crate::Omitted;
 
 /// How long SQLite itself waits for a lock before it says busy.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,6 +62,11 @@ impl Place {
         // SQLite would read a name such as file:x?mode=memory as a URI of its own.
         let path = if path.starts_with("file:") { Path::new(".").join(path) } else { PathBuf::from(path) };
         Ok(Self { path, catalogue: Cache::default() })
+    }
+
+    /// The same file, without columns that the settings leave out.
+    pub(super) fn omitting(self, omitted: Vec<Omitted>) -> Self {
+        Self { catalogue: Cache::omitting(omitted), ..self }
     }
 
     /// Asks something on a connection of its own. None is kept between two questions: a file that is put back from a copy

@@ -64,7 +64,8 @@ fn count(
     }
     let place = |name: &ColumnName| {
         let missing = || ScopeError::ColumnMissing { table: table.name.clone(), column: name.clone() };
-        table.position(name).ok_or_else(missing)
+        // A peer that counts one that is left out here would be told what it holds.
+        table.position(name).filter(|&place| !table.columns[place].omitted).ok_or_else(missing)
     };
     let read: Vec<usize> = std::iter::once(place(&wanted.date))
         .chain(wanted.money.iter().map(place))

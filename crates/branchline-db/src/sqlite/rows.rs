@@ -44,7 +44,7 @@ impl<'a> TableRows<'a> {
         let form = catalogue.find(name).map(|(_, form)| form);
         let form = form.ok_or_else(|| DatabaseError::TableUnknown { table: name.clone() })?;
         let columns = table.columns.iter().zip(form.columns.iter().copied());
-        let columns: Vec<_> = columns.filter(|(column, _)| !column.generated).collect();
+        let columns: Vec<_> = columns.filter(|(column, _)| column.travels()).collect();
         let place = |name: &_| columns.iter().position(|(column, _)| column.name == *name);
         let key = table.key_names().filter_map(place).collect();
         Ok(Self { table, columns, key, first })

@@ -24,6 +24,7 @@ use rusqlite::Connection;
 
 use super::affinity::ColumnForm;
 use super::error::failed;
+use crate::Omitted;
 
 const TABLES: &str = "SELECT name, type, strict FROM pragma_table_list
     WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
@@ -91,26 +92,41 @@ impl Catalogue {
     }
 }
 
-/// Reads the catalogue.
+/// Reads the catalogue, all of its columns.
 pub(super) fn read(connection: &Connection) -> Result<Catalogue, DatabaseError> {
     read_all(connection).map_err(failed)
 }
 
 /// The last catalogue that was read of a file, for as long as every declaration in it is the same.
 #[derive(Debug, Default)]
-pub(super) struct Cache(Mutex<Option<(Digest, Arc<Catalogue>)>>);
+pub(super) struct Cache {
+    /// The columns that the settings leave out.
+    omitted: Vec<Omitted>,
+    last: Mutex<Option<(Digest, Arc<Catalogue>)>>,
+}
 
 impl Cache {
+    /// Nothing read yet, of a file without these columns.
+    pub(super) fn omitting(omitted: Vec<Omitted>) -> Self {
+        Self { omitted, last: Mutex::default() }
+    }
+
+    /// The catalogue of the connection's moment, whatever was read before.
+    pub(super) fn read_anew(&self, connection: &Connection) -> Result<Catalogue, DatabaseError> {
+        let Catalogue { schema, forms } = read(connection)?;
+        Ok(Catalogue { schema: schema.omitting(&self.omitted)?, forms })
+    }
+
     /// The catalogue of the connection's moment. How many rows its tables may have is as it was when it was read.
     pub(super) fn read(&self, connection: &Connection) -> Result<Arc<Catalogue>, DatabaseError> {
         let digest = declarations(connection).map_err(failed)?;
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((_, catalogue)) = known.filter(|(known, _)| *known == digest) {
             return Ok(catalogue);
         }
-        let catalogue = Arc::new(read(connection)?);
+        let catalogue = Arc::new(self.read_anew(connection)?);
         let kept = (digest, Arc::clone(&catalogue));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(catalogue)
     }
 }

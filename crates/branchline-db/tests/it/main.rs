@@ -2,6 +2,7 @@
 
 mod conformance;
 mod cross_engine;
+mod omitted;
 mod postgres;
 mod random_changes;
 mod sqlite;

@@ -11,5 +11,6 @@ mod introspection;
 mod matrix;
 mod merging;
 mod numbering;
+mod refitting;
 mod rights;
 mod texts;

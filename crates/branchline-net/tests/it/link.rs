@@ -27,6 +27,7 @@ fn shop() -> Schema {
         nullable: false,
         has_default: false,
         generated: false,
+        omitted: number == 2,
     };
     let table = |number| Table {
         name: TableName::new(format!("table_{number}")).unwrap(),

@@ -163,6 +163,8 @@ macro_rules! capture_suite {
             of_many_changes_of_a_row_the_last_is_held
             two_sources_meet_in_a_table_that_does_not_fit
             a_full_backup_holds_nothing_that_came_before
+            what_a_full_backup_lacks_is_held_no_more
+            a_held_row_is_replaced_once_its_table_fits_again
             a_table_that_is_left_out_here_is_held
             what_cannot_be_held_is_refused
         );

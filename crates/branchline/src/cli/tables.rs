@@ -68,8 +68,12 @@ fn one(table: &TableAnswer) -> String {
     let rows = table.columns.iter().map(|column| {
         let key = if table.key.contains(&column.name) { "key" } else { "" };
         let generated = if column.generated { "computed, not written" } else { "" };
-        let remark =
-            [key, generated].into_iter().filter(|remark| !remark.is_empty()).collect::<Vec<_>>().join(", ");
+        let omitted = if column.omitted { "stays here, and is not written" } else { "" };
+        let remark = [key, generated, omitted]
+            .into_iter()
+            .filter(|remark| !remark.is_empty())
+            .collect::<Vec<_>>()
+            .join(", ");
         [column.name.clone(), column.native_type.clone(), column.logical_type.clone(), remark]
     });
     let verdict =

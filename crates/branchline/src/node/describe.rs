@@ -73,6 +73,7 @@ pub(super) fn table(table: &Table, due: Option<bool>) -> TableAnswer {
         logical_type: column.logical_type.to_string(),
         native_type: column.native_type.clone(),
         generated: column.generated,
+        omitted: column.omitted,
     };
     TableAnswer {
         name: table.name.to_string(),

@@ -17,6 +17,7 @@ use super::raw::{Content, RawEntry, RawSettings};
 use super::sources::Sources;
 use super::{DatabaseSettings, DatabaseUrl, Profile, Settings};
 
+mod columns;
 mod day;
 mod filter;
 mod schedule;
@@ -59,6 +60,8 @@ pub(super) fn check(
     let log = check.log_level();
     let filters = check.filters();
     let day = check.day();
+    let except_columns = check.except_columns();
+    check.counted_and_kept(&except_columns, &day);
     let time_zone = check.time_zone();
     let schedule = check.schedule();
     Some(Settings {
@@ -66,7 +69,7 @@ pub(super) fn check(
         server: id?,
         name,
         profile: profile.unwrap_or_default(),
-        database: DatabaseSettings { url: url?, tables, except },
+        database: DatabaseSettings { url: url?, tables, except, except_columns },
         filters,
         day,
         listen,

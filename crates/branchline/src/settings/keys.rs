@@ -41,6 +41,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "database.url_file", form: Form::Text, unset: "(none)" },
     Key { path: "database.tables", form: Form::List, unset: "(all that can sync)" },
     Key { path: "database.except", form: Form::List, unset: "(none)" },
+    Key { path: "database.except_columns", form: Form::List, unset: "(none)" },
     Key { path: "listen.address", form: Form::Text, unset: "(nowhere: this server only calls)" },
     Key { path: "listen.advertise", form: Form::List, unset: "(none)" },
     Key { path: "backup.compression", form: Form::Text, unset: "zstd" },

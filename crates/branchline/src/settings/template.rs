@@ -57,8 +57,9 @@ url = {url}
 # url_file = "database-url"
 # The tables that sync; all that can, where nothing is said.  See them with:  branchline tables
 # tables = ["products", "orders"]
-# Tables that stay at home.
+# Tables and columns that stay at home.
 # except = ["sessions"]
+# except_columns = ["customers.note"]
 
 [listen]
 # Where peers may call.  "" where this server only calls others.

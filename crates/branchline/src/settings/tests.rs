@@ -178,7 +178,7 @@ fn the_first_file_reads_back_as_it_was_meant() {
     let is_setting =
         |line: &&str| (line.contains(" = ") || line.starts_with('[')) && !line.contains("url_file");
     let lines: Vec<&str> = uncommented.lines().filter(is_setting).collect();
-    assert_eq!(lines.len(), 24, "{lines:?}");
+    assert_eq!(lines.len(), 25, "{lines:?}");
     let (settings, _) = Folder::with(&lines.join("\n")).load(&[], &[]).unwrap();
     assert_eq!(settings.time_zone.iana_name(), Some("Europe/Vienna"));
     assert_eq!(settings.schedule[0].words(), "Monday to Saturday at 22:30, a daily backup to CENTRAL-HQ");
@@ -301,4 +301,29 @@ fn filters_are_read_and_their_faults_named() {
     let folder = Folder::with(&format!("{GOOD}{bad}"));
     let named: Vec<String> = folder.load(&[], &[]).unwrap_err().into_iter().map(|fault| fault.key).collect();
     assert_eq!(named, ["filter.where", "filter.table", "filter.where", "filter.peers", "filter.follow"]);
+}
+
+#[test]
+fn columns_that_stay_are_read_and_their_faults_named() {
+    let with = |columns: &str, day: &str| {
+        let good = GOOD.replace("[database]\n", &format!("[database]\nexcept_columns = [{columns}]\n"));
+        assert_ne!(good, GOOD);
+        Folder::with(&format!("{good}{day}")).load(&[], &[])
+    };
+    let (settings, _) = with("\"customers.note\", \"crm.people.birth\"", "").unwrap();
+    let read: Vec<_> = settings
+        .database
+        .except_columns
+        .iter()
+        .map(|(table, column)| (table.as_str(), column.as_str()))
+        .collect();
+    assert_eq!(read, [("customers", "note"), ("crm.people", "birth")]);
+    let faults = with("\"note\"", "").unwrap_err();
+    assert_eq!(
+        (faults[0].key.as_str(), faults[0].message.as_str()),
+        ("database.except_columns", "a column is written table.column")
+    );
+    let day = "[[day]]\ntable = \"orders\"\ndate = \"business_date\"\nmoney = [\"total\"]\n";
+    let faults = with("\"orders.total\"", day).unwrap_err();
+    assert_eq!(faults[0].message, "orders.total is counted by a [[day]]");
 }

@@ -211,6 +211,25 @@ async fn tables_that_the_settings_leave_out_stay_at_home() {
     assert_eq!(headquarters.shop.hashes().await, before);
 }
 
+/// A column that the store keeps to itself: it is not sent, not compared, and not overwritten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_that_the_settings_leave_out_stay_at_home() {
+    let (mut store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;
+    store.restart_with(&[("BRANCHLINE_DATABASE__EXCEPT_COLUMNS", "customers.email")], |spool| spool).await;
+    store.shop.execute("UPDATE customers SET email = 'kept@example.org' WHERE id = 1").await;
+    delivered(&store.sync().await);
+    assert_eq!(
+        headquarters.shop.query("SELECT count(*) FROM customers WHERE email IS NOT NULL").await,
+        ["0"]
+    );
+    assert_eq!(headquarters.shop.query("SELECT count(*) FROM customers").await, ["2"]);
+    assert!(store.compare(&headquarters).await.equal);
+    headquarters.shop.execute("UPDATE customers SET email = 'theirs@example.org' WHERE id = 1").await;
+    delivered(&headquarters.sync().await);
+    assert_eq!(store.shop.query("SELECT email FROM customers WHERE id = 1").await, ["kept@example.org"]);
+    assert!(headquarters.compare(&store).await.equal);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rehearsed_sync_sends_nothing_and_names_what_would_be_refused() {
     let (store, headquarters) = store_and_headquarters(Engine::Sqlite, Engine::Sqlite).await;

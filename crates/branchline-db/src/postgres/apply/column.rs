@@ -42,7 +42,7 @@ impl Column<'_> {
     ) -> Result<bool, DatabaseError> {
         let Self { target, table, summary, number, row, lines } = self;
         let Some(place) = target.brought[number] else {
-            if !matches!(value, Value::Null) {
+            if !matches!(value, Value::Null) && !target.table.omits(&summary.name) {
                 let reason = format!("it has a value in column {}, which is missing here", summary.name);
                 fault.get_or_insert(Fault { code: Code::COLUMN_UNKNOWN, reason });
             }

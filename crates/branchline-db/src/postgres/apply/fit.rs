@@ -7,6 +7,7 @@ use branchline_core::schema::fit;
 use tokio_postgres::error::SqlState;
 
 use super::{Load, Target};
+use crate::Omitted;
 use crate::postgres::ident::{Ident, list};
 use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
@@ -21,7 +22,8 @@ pub(crate) fn target(
 ) -> Result<Target, DatabaseError> {
     let (table, relation) = catalogue.syncable(&summary.name)?;
     let holds = on_error == OnError::Hold;
-    let is_here = |name| !holds || table.position(name).is_some();
+    // What comes for a column that the settings leave out here is passed over.
+    let is_here = |name| !table.omits(name) && (!holds || table.position(name).is_some());
     let columns: Vec<_> = summary
         .columns
         .iter()
@@ -53,6 +55,7 @@ pub(crate) async fn hold_definitions(
     session: &Session,
     tables: &[Target],
     fitted: &Fingerprint,
+    omitted: &[Omitted],
 ) -> Result<(), DatabaseError> {
     let mut staged: Vec<&Target> = tables.iter().filter(|target| target.staged().is_some()).collect();
     if staged.is_empty() {
@@ -70,7 +73,7 @@ pub(crate) async fn hold_definitions(
     if Fingerprint::read(session).await? == *fitted {
         return Ok(());
     }
-    let catalogue = Catalogue::read(session).await?;
+    let catalogue = Catalogue::read(session, omitted).await?;
     for target in staged {
         let Ok((table, relation)) = catalogue.syncable(&target.table.name) else {
             return Err(changed(target));

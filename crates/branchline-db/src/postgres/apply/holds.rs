@@ -26,7 +26,7 @@ mod absent;
 mod beside;
 pub(crate) mod record;
 
-pub(crate) use absent::turn_into_deletions;
+pub(crate) use absent::{turn_into_deletions, turn_unfit_into_deletions};
 pub(crate) use beside::{Meeting, decide_beside};
 
 /// Held rows that a report names.

@@ -20,13 +20,17 @@ use super::mark::StagedLives;
 use super::standing::Standing;
 use super::{Target, fit};
 use crate::postgres::error::table_not_syncable;
-use crate::postgres::ledger::{Meta, broken, captured, knowledge, signed};
+use crate::postgres::ledger::{broken, captured, knowledge, signed};
 use crate::postgres::schema::{Catalogue, Relation};
 use crate::postgres::session::Session;
 
 mod keep;
 
-const ANY_UNFIT: &str = "SELECT EXISTS (SELECT FROM branchline.held WHERE unfit)";
+/// In one round trip: every apply asks it.
+const HOME: &str = "
+    SELECT server IS NOT NULL, ARRAY(SELECT name FROM branchline.captured), ARRAY(SELECT name FROM branchline.left_out),
+           EXISTS (SELECT FROM branchline.held WHERE unfit)
+      FROM branchline.meta";
 
 /// `life` and `was_life` are numbers of staged lives.
 const CREATE: &str = "
@@ -45,6 +49,8 @@ const TWICE: &str = "
 pub(crate) struct Home {
     captured: Vec<TableName>,
     left_out: Vec<TableName>,
+    /// Whether rows are held of tables that did not fit when they came.
+    any_unfit: bool,
 }
 
 impl Home {
@@ -56,24 +62,24 @@ impl Home {
         if request.context.is_none() || request.on_error != OnError::Hold {
             return Ok(None);
         }
-        if Meta::read(session).await?.own().is_none() {
+        let row = session.row_kept(HOME, &[]).await?;
+        if !row.get::<_, bool>(0) {
             return Ok(None);
         }
-        let captured = captured::names(session).await?;
-        let left_out = left_out(session, request).await?;
-        Ok(Some(Self { captured, left_out }))
+        let names = |place: usize| -> Result<Vec<TableName>, DatabaseError> {
+            let texts: Vec<&str> = row.get(place);
+            texts.into_iter().map(|text| TableName::new(text).map_err(|_| broken("a name"))).collect()
+        };
+        let (captured, mut left_out) = (names(1)?, names(2)?);
+        left_out.extend(request.left_out.iter().cloned());
+        Ok(Some(Self { captured, left_out, any_unfit: row.get(3) }))
     }
 
     /// Whether a table may have come since capture was last brought in step, in which rows of the backup or held ones
     /// could go.
-    pub(crate) async fn may_be_behind(
-        &self,
-        session: &Session,
-        request: &ApplyRequest,
-    ) -> Result<bool, DatabaseError> {
+    pub(crate) fn may_be_behind(&self, request: &ApplyRequest) -> bool {
         let is_new = |name: &TableName| !self.captured.contains(name) && !self.left_out.contains(name);
-        Ok(request.tables.iter().any(|summary| is_new(&summary.name))
-            || session.row_kept(ANY_UNFIT, &[]).await?.get(0))
+        self.any_unfit || request.tables.iter().any(|summary| is_new(&summary.name))
     }
 
     /// Whether rows of a table can be held one by one: their triggers tell what becomes of it.

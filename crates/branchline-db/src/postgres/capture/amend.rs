@@ -9,8 +9,8 @@ use branchline_core::version::{ChangeTime, Life};
 
 use crate::postgres::compare;
 use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, scope, signed, unsigned};
-use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
+use crate::postgres::sessions::Sessions;
 
 /// The lives and generations that everybody knows, and what of their tombstones was removed. One whose key has a change
 /// in the log stays: the row may be there again.
@@ -35,7 +35,11 @@ const CHANGED_NOW: &str = "
     SELECT $1, (extract(epoch FROM clock_timestamp()) * 1000000)::int8, key FROM unnest($2::text[]) AS changed (key)";
 
 /// Carries an amendment out, in one transaction; answers how many records it changed.
-pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u64, DatabaseError> {
+pub(crate) async fn amend(
+    sessions: &Sessions,
+    session: &Session,
+    amendment: &Amendment,
+) -> Result<u64, DatabaseError> {
     session.run("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     session.commit_durably().await?;
     ledger::hold(session).await?;
@@ -46,7 +50,7 @@ pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u6
             begin_life(session, &own, *epoch, (*packed, *carried_until), *clock).await?
         }
         Amendment::ConfirmScope { peer } => scope::confirm(session, peer).await?,
-        Amendment::CountAsChanged { spec, keys } => count_as_changed(session, spec, keys).await?,
+        Amendment::CountAsChanged { spec, keys } => count_as_changed(sessions, session, spec, keys).await?,
         Amendment::SetCompareDue { tables, due } => captured::set_due(session, tables, *due).await?,
     };
     session.run("COMMIT").await?;
@@ -63,6 +67,7 @@ async fn purge(session: &Session, known_to_all: &Knowledge) -> Result<u64, Datab
 }
 
 async fn count_as_changed(
+    sessions: &Sessions,
     session: &Session,
     spec: &HashSpec,
     keys: &BTreeSet<String>,
@@ -70,7 +75,7 @@ async fn count_as_changed(
     let unknown = || DatabaseError::TableUnknown { table: spec.table.clone() };
     let captured = captured::read(session, &Lives::read(session).await?).await?;
     let known = captured.iter().find(|known| known.name == spec.table).ok_or_else(unknown)?;
-    let catalogue = Catalogue::read(session).await?;
+    let (_, catalogue) = sessions.catalogue(session).await?;
     let logged = compare::logged_keys(session, &catalogue, spec, keys).await?;
     session.rows_kept(CHANGED_NOW, &[&known.id, &logged]).await?;
     Ok(logged.len() as u64)

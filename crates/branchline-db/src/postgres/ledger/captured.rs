@@ -16,7 +16,6 @@ const READ: &str = "
       LEFT JOIN (SELECT table_id, array_agg(peer) AS peers FROM branchline.scope GROUP BY table_id) AS s
         ON s.table_id = c.id
      ORDER BY c.name";
-const NAMES: &str = "SELECT name FROM branchline.captured";
 const SET_BASE: &str = "UPDATE branchline.captured SET base = $2 WHERE id = ANY ($1)";
 const SET_IN_PART: &str = "UPDATE branchline.captured SET in_part = true WHERE id = ANY ($1) AND NOT in_part";
 const SET_DUE: &str =
@@ -69,11 +68,6 @@ pub(crate) async fn read(session: &Session, lives: &Lives) -> Result<Vec<Capture
     Ok(all)
 }
 
-/// The names of all of them.
-pub(crate) async fn names(session: &Session) -> Result<Vec<TableName>, DatabaseError> {
-    named(session, NAMES).await
-}
-
 /// Says that the unversioned rows of these tables are the base of another life.
 pub(crate) async fn set_base(session: &Session, ids: &[i32], base: i32) -> Result<(), DatabaseError> {
     session.rows_kept(SET_BASE, &[&ids, &base]).await.map(drop)
@@ -96,13 +90,9 @@ pub(crate) async fn set_due(
 
 /// The tables that the settings leave out.
 pub(crate) async fn left_out(session: &Session) -> Result<Vec<TableName>, DatabaseError> {
-    named(session, LEFT_OUT).await
-}
-
-async fn named(session: &Session, sql: &'static str) -> Result<Vec<TableName>, DatabaseError> {
     let name =
         |row: &tokio_postgres::Row| TableName::new(row.get::<_, &str>(0)).map_err(|_| broken("a name"));
-    session.rows_kept(sql, &[]).await?.iter().map(name).collect()
+    session.rows_kept(LEFT_OUT, &[]).await?.iter().map(name).collect()
 }
 
 /// Remembers the tables that the settings leave out.

@@ -179,8 +179,9 @@ fn describe(row: &ColumnRow, name: ColumnName, types: &Types) -> Option<(Column,
     let has_default = row.has_default || resolved.has_default || row.identity != Identity::No || nullable;
     let generated = row.generated;
     let native_type = row.words.clone();
-    let column =
-        Column { name, logical_type: resolved.logical, native_type, nullable, has_default, generated };
+    // Left out by the settings or not: that is said once all of it was read.
+    let (logical_type, omitted) = (resolved.logical, false);
+    let column = Column { name, logical_type, native_type, nullable, has_default, generated, omitted };
     Some((column, detail))
 }
 

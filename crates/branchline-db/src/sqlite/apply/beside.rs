@@ -16,6 +16,7 @@ use branchline_core::merge::{
     Absence, LocalRow, Parties, Verdict, decide_absent, decide_beside_held, decide_leaving,
 };
 use branchline_core::ports::{DatabaseError, TableMerge};
+use branchline_core::schema::{ColumnName, TableName};
 use branchline_core::value::Value;
 use rusqlite::params;
 
@@ -169,18 +170,18 @@ fn become_deletion(
     if decide_absent(&local, base_here, &versioned.origin(plan).parties) != Absence::Remove {
         return Ok(());
     }
-    let Some(line) = deletion_of(plan, held) else { return Ok(()) };
+    let key: Vec<&ColumnName> = plan.key.iter().map(|&column| &plan.columns[column].name).collect();
+    let Some(line) = deletion_of(&plan.name, &key, held) else { return Ok(()) };
     held::set_line(versioned.connection, held.id, &line)
 }
 
 /// The line of a held row's deletion; nothing where it is one already, or cannot be read any more.
-fn deletion_of(plan: &TablePlan, held: &HeldLine) -> Option<Vec<u8>> {
+pub(super) fn deletion_of(table: &TableName, key: &[&ColumnName], held: &HeldLine) -> Option<Vec<u8>> {
     let columns: Vec<ColumnSummary> = held.columns()?;
-    let place = |name: &_| columns.iter().position(|column| column.name == *name);
-    let key: Vec<usize> =
-        plan.key.iter().map(|&column| place(&plan.columns[column].name)).collect::<Option<_>>()?;
+    let place = |name: &ColumnName| columns.iter().position(|column| column.name == *name);
+    let key: Vec<usize> = key.iter().map(|name| place(name)).collect::<Option<_>>()?;
     let mut values = Vec::new();
-    let reader = RowReader::new(&plan.name, &columns);
+    let reader = RowReader::new(table, &columns);
     let mark = reader.read_marked(&held.line, 1, &key, &mut values).ok()?;
     if mark.deletion.is_some() {
         return None;
@@ -191,7 +192,7 @@ fn deletion_of(plan: &TablePlan, held: &HeldLine) -> Option<Vec<u8>> {
         }
     }
     let mark = RowMark { version: Some(held.version.clone()), deletion: Some(Deletion::Deleted) };
-    let mut writer = RowWriter::new(&plan.name, &columns);
+    let mut writer = RowWriter::new(table, &columns);
     writer.marked(&mark, &values).ok()?;
     Some(images::only_line(&mut writer))
 }

@@ -24,6 +24,8 @@ pub(super) struct TablePlan {
     pub(super) source_key: Vec<usize>,
     /// For each column of `summaries`, its place in `columns`; nothing where it is missing here.
     pub(super) reads: Vec<Option<usize>>,
+    /// The places in `summaries` of columns that the settings leave out here.
+    pub(super) omitted: Vec<usize>,
     /// Whether rows that cannot go in are held.
     pub(super) holds: bool,
     /// Whose rows these are: a place in the merge's list of origins, the backup itself being the first.
@@ -71,6 +73,7 @@ impl TablePlan {
             key: (0..self.key.len()).collect(),
             source_key: Vec::new(),
             reads: Vec::new(),
+            omitted: Vec::new(),
             holds: self.holds,
             origin: self.origin,
             marked: true,
@@ -118,7 +121,9 @@ pub(super) fn of_table(
     }
     let (_, form) = catalogue.find(&summary.name).ok_or_else(unknown)?;
     check_foreign_keys(catalogue, table)?;
-    let is_missing = |name: &ColumnName| staged.holds && table.position(name).is_none();
+    // What comes for a column that the settings leave out here is passed over.
+    let is_missing =
+        |name: &ColumnName| table.omits(name) || (staged.holds && table.position(name).is_none());
     let there = summary.columns.iter().filter(|column| !is_missing(&column.name));
     let columns: Vec<_> = there.map(|column| (column.name.clone(), column.logical_type.clone())).collect();
     let scope = fit(table, &columns, &summary.key)?;
@@ -130,6 +135,8 @@ pub(super) fn of_table(
     };
     let key = summary.key.iter().map(in_plan).collect::<Result<_, _>>()?;
     let reads: Vec<_> = summary.columns.iter().map(|column| position(&column.name)).collect();
+    let is_omitted = |place: &usize| table.omits(&summary.columns[*place].name);
+    let omitted = (0..summary.columns.len()).filter(is_omitted).collect();
     let in_summary = |name: &ColumnName| summary.columns.iter().position(|column| column.name == *name);
     let source_key = summary.key.iter().filter_map(in_summary).collect();
     Ok(TablePlan {
@@ -140,6 +147,7 @@ pub(super) fn of_table(
         key,
         source_key,
         reads,
+        omitted,
         holds: staged.holds,
         origin: 0,
         marked: staged.marked,

@@ -128,7 +128,7 @@ impl<'a> Stager<'a> {
         self.insert.raw_bind_parameter(1, row.cast_signed()).map_err(failed)?;
         for (from, value) in values.into_iter().enumerate() {
             let Some(place) = self.plan.reads[from] else {
-                if value != Value::Null && early.is_none() {
+                if value != Value::Null && early.is_none() && !self.plan.omitted.contains(&from) {
                     let column = &self.plan.summaries[from].name;
                     let reason = format!("table {} here has no column {column}", self.plan.name);
                     early = Some(Early { code: Code::COLUMN_UNKNOWN, reason });

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use branchline_core::backup::v1::UnfitReader;
 use branchline_core::backup::{BackupType, RowBatch, TableSummary};
 use branchline_core::code::{Code, Explain};
-use branchline_core::merge::decide_beside_held;
+use branchline_core::merge::{Absence, LocalRow, decide_absent, decide_beside_held};
 use branchline_core::ports::{ApplyRequest, DatabaseError, HeldReport, OnError, TableMerge};
 use branchline_core::schema::{ColumnName, Exclusion, TableName};
 use branchline_core::skew::Misfit;
@@ -26,6 +26,7 @@ use super::super::ledger::conflict::{self, Conflict};
 use super::super::ledger::held::{self, HeldLine, Holding};
 use super::super::ledger::{captured, standing};
 use super::super::schema::Catalogue;
+use super::beside::deletion_of;
 use super::holds::{NAMED_MAX, written};
 use super::plan::{self, Staged, TablePlan};
 use super::stage::StagedLives;
@@ -38,6 +39,7 @@ const CREATE: &str =
     generation INTEGER, time INTEGER, was_life INTEGER, was_generation INTEGER, line BLOB NOT NULL,
     PRIMARY KEY (place, n), UNIQUE (place, key))";
 const ADD: &str = "INSERT INTO branchline_stage.unfit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const IS_THERE: &str = "SELECT 1 FROM branchline_stage.unfit WHERE place = ?1 AND key = ?2";
 const ALL: &str = "SELECT life, generation, time, was_life, was_generation, key, line
     FROM branchline_stage.unfit WHERE place = ?1 ORDER BY n";
 
@@ -227,6 +229,9 @@ impl Unfit {
         for (place, (table, count)) in self.tables.iter().zip(&mut counts).enumerate() {
             let of_table = held.iter().filter(|held| held.table == table.summary.name);
             let by_key = of_table.map(|held| (held.key.as_str(), held)).collect();
+            if versioned.request.backup_type == BackupType::Full && !table.summary.filtered {
+                table.turn_into_deletions(versioned, place, &by_key)?;
+            }
             table.keep(versioned, place, &by_key, count, reports)?;
         }
         if versioned.request.backup_type == BackupType::Full {
@@ -258,6 +263,47 @@ fn is_empty(connection: &Connection, table: &TableName) -> Result<bool, Database
 }
 
 impl UnfitTable {
+    /// Held rows that a full backup lacks, and that its source knew, were deleted there: what is held from now on is the
+    /// deletion. What came from another source, or with other columns, may write the same key in another way, and stays.
+    fn turn_into_deletions(
+        &self,
+        versioned: &Versioned<'_>,
+        place: usize,
+        by_key: &HashMap<&str, &HeldLine>,
+    ) -> Result<(), DatabaseError> {
+        let (connection, origin) = (versioned.connection, versioned.first_origin());
+        let mut is_there = connection.prepare(IS_THERE).map_err(failed)?;
+        let mut reader = UnfitReader::new(&self.summary);
+        let (columns, key_columns) = (written(&self.summary.columns), self.key_columns());
+        let key: Vec<&ColumnName> = self.summary.key.iter().collect();
+        let place = i64::try_from(place).unwrap_or(i64::MAX);
+        for (held_key, held) in by_key {
+            let is_of_this_source = held.source == origin.source && held.columns == columns;
+            if !is_of_this_source || held.key_columns.as_deref() != Some(key_columns.as_str()) {
+                continue;
+            }
+            let is_as_it_came = reader.read(&held.line, 1).is_ok_and(|read| read.key == *held_key);
+            if !is_as_it_came || is_there.exists(params![place, held_key]).map_err(failed)? {
+                continue;
+            }
+            let local =
+                LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
+            // The base does not matter for a row that has a version.
+            if decide_absent(&local, &origin.parties.own, &origin.parties) != Absence::Remove {
+                continue;
+            }
+            if let Some(line) = deletion_of(&self.summary.name, &key, held) {
+                held::set_line(connection, held.id, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The columns of its key as it came, a line each.
+    fn key_columns(&self) -> String {
+        self.summary.key.iter().map(ColumnName::as_str).collect::<Vec<_>>().join("\n")
+    }
+
     fn keep(
         &self,
         versioned: &Versioned<'_>,
@@ -269,8 +315,7 @@ impl UnfitTable {
         let connection = versioned.connection;
         let (request, parties) = (versioned.request, &versioned.first_origin().parties);
         let columns = written(&self.summary.columns);
-        let key_columns: Vec<_> = self.summary.key.iter().map(ColumnName::as_str).collect();
-        let key_columns = key_columns.join("\n");
+        let key_columns = self.key_columns();
         let mut statement = connection.prepare(ALL).map_err(failed)?;
         let mut rows = statement.query(params![i64::try_from(place).unwrap_or(i64::MAX)]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {

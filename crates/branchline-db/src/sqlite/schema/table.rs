@@ -67,6 +67,7 @@ pub(super) fn read(
             nullable,
             has_default: column.has_default || nullable || rowid_alias == Some(place),
             generated: column.generated,
+            omitted: false,
         });
     }
     let excluded = excluded.or_else(|| exclusion(&found, &key, form));

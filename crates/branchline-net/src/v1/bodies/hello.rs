@@ -82,6 +82,8 @@ struct ColumnBody {
     nullable: bool,
     default: bool,
     generated: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    omitted: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -203,6 +205,7 @@ fn column_body(column: &Column) -> ColumnBody {
         nullable: column.nullable,
         default: column.has_default,
         generated: column.generated,
+        omitted: column.omitted,
     }
 }
 
@@ -214,6 +217,7 @@ fn column_of(body: ColumnBody) -> Result<Column, BodyError> {
         nullable: body.nullable,
         has_default: body.default,
         generated: body.generated,
+        omitted: body.omitted,
     })
 }
 
@@ -273,6 +277,7 @@ mod tests {
             nullable: true,
             has_default: false,
             generated: false,
+            omitted: false,
         }
     }
 

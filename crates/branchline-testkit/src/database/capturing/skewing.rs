@@ -7,12 +7,13 @@
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
 use branchline_core::id::Generation;
-use branchline_core::ports::{AttachRequest, HeldRow, MergeReport};
+use branchline_core::ports::{Amendment, AttachRequest, HeldRow, MergeReport};
 
 use super::super::backup::table_name;
 use super::super::{Engine, Fixture, Shape, assert_refused, worked};
 use super::carried::CarriedBackup;
 use super::server::{TestServer, assert_same, deliver, send, settle};
+use crate::state::server_id;
 
 const ITEMS: &str = "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT)";
 const TAGS: &str = "CREATE TABLE tags (id BIGINT PRIMARY KEY, item BIGINT REFERENCES items (id))";
@@ -301,7 +302,7 @@ pub async fn a_full_backup_holds_nothing_that_came_before(fixture: &dyn Fixture)
     let report = deliver(&mut store, &mut hq, &full).await;
     let merged = full.merged(&report, "items");
     assert_eq!((merged.held, merged.superseded, merged.inserted), (1, 2, 0));
-    assert_eq!(hq.state().await.tables[&table_name("items")], true);
+    assert!(hq.state().await.tables[&table_name("items")]);
     let again = store.full_for(&hq.id).await;
     let report = deliver(&mut store, &mut hq, &again).await;
     assert_eq!((again.merged(&report, "items").held, hq.state().await.held.len()), (0, 1));
@@ -310,6 +311,52 @@ pub async fn a_full_backup_holds_nothing_that_came_before(fixture: &dyn Fixture)
     let (_, report) = send(&mut store, &mut hq).await;
     assert_eq!(report.released, 1);
     assert_same(&store, &hq).await;
+}
+
+/// What is held of a table that does not fit and is lacked by a full backup of its sender was deleted there: the deletion is
+/// held, and goes in.
+pub async fn what_a_full_backup_lacks_is_held_no_more(fixture: &dyn Fixture) {
+    let (mut store, mut hq) = two(fixture, "").await;
+    store.write("INSERT INTO items VALUES (1, 'one'), (2, 'two')").await;
+    send(&mut store, &mut hq).await;
+    store.write("DELETE FROM items WHERE id = 1").await;
+    store.pack_for(&server_id("STORE-009")).await;
+    let known_to_all = store.state().await.knowledge;
+    assert_eq!(worked(store.capture().amend(Amendment::Purge { known_to_all }).await), 1);
+    let (full, report) = send(&mut store, &mut hq).await;
+    assert_eq!((full.request.backup_type, full.count("items")), (BackupType::Full, (1, 0)));
+    assert_eq!((full.merged(&report, "items").held, held(&hq, "items").await.len()), (0, 2));
+    hq.write(&format!("{ITEMS}; {TAGS}")).await;
+    assert_released(&mut store, &mut hq, 2).await;
+    assert_eq!(hq.query("SELECT id FROM items").await, ["2"]);
+}
+
+/// A row is held, then its table does not fit any more, and what comes then is held beside it: once it fits only the last
+/// is left.
+pub async fn a_held_row_is_replaced_once_its_table_fits_again(fixture: &dyn Fixture) {
+    let items = "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT NOT NULL)";
+    let ddl = format!("{items}; {NOTES}");
+    let mut store = TestServer::attached(fixture, Shape::Nothing, &ddl, "STORE-001").await;
+    let mut hq = TestServer::attached(fixture, Shape::Nothing, &ddl, "HQ").await;
+    send(&mut store, &mut hq).await;
+    send(&mut hq, &mut store).await;
+    store.write("ALTER TABLE items ADD COLUMN shelf TEXT").await;
+    store.write("INSERT INTO items VALUES (1, 'one', 'top'), (2, 'two', 'top'), (3, 'three', 'top')").await;
+    send(&mut store, &mut hq).await;
+    hq.write("ALTER TABLE items RENAME COLUMN name TO label").await;
+    store.write("UPDATE items SET shelf = 'low' WHERE id = 1; DELETE FROM items WHERE id = 2").await;
+    let (backup, report) = send(&mut store, &mut hq).await;
+    assert_eq!((counts(&backup, &report, "items"), held(&hq, "items").await.len()), ((0, 2), 5));
+    hq.write("ALTER TABLE items RENAME COLUMN label TO name").await;
+    store.write("INSERT INTO notes VALUES (1, 'a')").await;
+    send(&mut store, &mut hq).await;
+    let generations: Vec<_> =
+        held(&hq, "items").await.iter().map(|row| row.version.dot.generation.value()).collect();
+    assert_eq!((generations.len(), generations.iter().max()), (2, Some(&2)), "{generations:?}");
+    hq.write("ALTER TABLE items ADD COLUMN shelf TEXT").await;
+    assert_released(&mut store, &mut hq, 2).await;
+    assert_eq!(hq.query("SELECT shelf FROM items ORDER BY id").await, ["low", "top"]);
+    settle(&mut store, &mut hq).await;
 }
 
 /// A table that the settings leave out here is held like one that is unknown.
@@ -340,7 +387,7 @@ pub async fn what_cannot_be_held_is_refused(fixture: &dyn Fixture) {
     assert!(hq.state().await.held.is_empty() && hq.query("SELECT id FROM notes").await.is_empty());
     let plain = TestServer::detached(fixture, Shape::Nothing, NOTES, "HQ-2").await;
     assert_refused(backup.apply(plain.database()).await, Code::TABLE_UNKNOWN);
-    store.write(&format!("ALTER TABLE items ADD COLUMN shelf TEXT; UPDATE items SET shelf = 'top'")).await;
+    store.write("ALTER TABLE items ADD COLUMN shelf TEXT; UPDATE items SET shelf = 'top'").await;
     let backup = store.pack_for(&hq.id).await;
     let ddl = format!("{ITEMS}; {TAGS}; {NOTES}");
     let plain = TestServer::detached(fixture, Shape::Nothing, &ddl, "HQ-3").await;

@@ -166,6 +166,9 @@ pub struct ColumnAnswer {
     pub logical_type: String,
     pub native_type: String,
     pub generated: bool,
+    /// Whether the settings keep it here.
+    #[serde(default)]
+    pub omitted: bool,
 }
 
 /// What a sync did, peer by peer.

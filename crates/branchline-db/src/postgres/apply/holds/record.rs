@@ -68,10 +68,10 @@ struct Rows {
 
 /// The columns of lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Columns {
-    names: Vec<String>,
-    types: Vec<String>,
-    key: Vec<String>,
+pub(crate) struct Columns {
+    pub(crate) names: Vec<String>,
+    pub(crate) types: Vec<String>,
+    pub(crate) key: Vec<String>,
 }
 
 /// Writes the held rows of a table; answers its counts without them.
@@ -145,7 +145,7 @@ async fn written(
         .columns
         .iter()
         .enumerate()
-        .filter(|(place, _)| !target.table.columns[*place].generated);
+        .filter(|(place, _)| target.table.columns[*place].travels());
     let columns = crate::postgres::ident::list(travelling.map(column));
     let slot = target.slot;
     let sql = format!(
@@ -219,7 +219,8 @@ async fn keep(
 }
 
 impl Columns {
-    fn of(summary: &TableSummary) -> Self {
+    /// Those of a table as a backup describes it.
+    pub(crate) fn of(summary: &TableSummary) -> Self {
         Self {
             names: summary.columns.iter().map(|column| column.name.to_string()).collect(),
             types: summary.columns.iter().map(|column| column.logical_type.to_string()).collect(),

@@ -3,14 +3,14 @@
 //! Where a row of the same key is held already, the core decides which of the two stays, as for any row that comes in
 //! beside a held one; the one that goes is passed on by nobody until the other went in.
 
-use branchline_core::backup::{ColumnSummary, TableSummary};
+use branchline_core::backup::{BackupType, TableSummary};
 use branchline_core::merge::{Verdict, decide_beside_held};
 use branchline_core::ports::{ApplyRequest, DatabaseError, HeldReport, TableMerge};
-use branchline_core::schema::ColumnName;
 use tokio_postgres::Row;
 
 use super::{Why, knowledge, report};
-use crate::postgres::apply::holds::{Meeting, NAMED_MAX};
+use crate::postgres::apply::holds::record::Columns;
+use crate::postgres::apply::holds::{Meeting, NAMED_MAX, turn_unfit_into_deletions};
 use crate::postgres::apply::standing::Standing;
 use crate::postgres::capture::version_of;
 use crate::postgres::session::Session;
@@ -79,7 +79,12 @@ impl Keeping<'_> {
         counts: &mut [TableMerge],
         held: &mut Vec<HeldReport>,
     ) -> Result<(), DatabaseError> {
-        let Self { session, standing, .. } = self;
+        let Self { session, standing, request, tables } = self;
+        if request.backup_type == BackupType::Full {
+            for (place, (summary, _)) in (0..).zip(*tables).filter(|(_, (summary, _))| !summary.filtered) {
+                turn_unfit_into_deletions(session, standing, &request.source, place, summary).await?;
+            }
+        }
         session.rows(NUMBER, &[&lives]).await?;
         let (known, generations) = knowledge::columns(&standing.lives, &standing.parties.ours)?;
         for row in session.rows(DROP_KNOWN, &[&known, &generations]).await? {
@@ -135,10 +140,7 @@ impl Keeping<'_> {
         let Self { session, standing, request, tables } = self;
         let (summary, why) = tables[place];
         let theirs = knowledge::columns(&standing.lives, &standing.parties.theirs)?;
-        let names: Vec<String> = summary.columns.iter().map(|column| column.name.to_string()).collect();
-        let written = |column: &ColumnSummary| column.logical_type.to_string();
-        let types: Vec<String> = summary.columns.iter().map(written).collect();
-        let key: Vec<String> = summary.key.iter().map(ColumnName::to_string).collect();
+        let Columns { names, types, key } = Columns::of(summary);
         let (table, source, backup) =
             (summary.name.as_str(), request.source.as_str(), request.backup.to_string());
         let (code, reason) = (why.code.to_string(), why.reason.as_str());

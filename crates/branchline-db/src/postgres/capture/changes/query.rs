@@ -113,7 +113,7 @@ impl Query<'_> {
                     .columns
                     .iter()
                     .zip(&self.table.columns)
-                    .filter(|(_, column)| !column.generated)
+                    .filter(|(_, column)| column.travels())
                     .map(|(detail, _)| format!("t.{}", detail.ident))
             ),
             self.relation.only(),
@@ -143,7 +143,7 @@ pub(super) fn columns(table: &Table, relation: &Relation, key: &Key, gone: &str,
         format!("CASE WHEN {gone} THEN {otherwise} ELSE r.{} END", detail.ident)
     };
     let details = relation.columns.iter().enumerate();
-    list(details.filter(|(place, _)| !table.columns[*place].generated).map(column))
+    list(details.filter(|(place, _)| table.columns[*place].travels()).map(column))
 }
 
 /// The query that reads what was decided of a table ([`super::super::in_scope`]).
