@@ -175,6 +175,8 @@ macro_rules! capture_suite {
             what_others_made_does_not_follow_a_parent
             a_row_that_unknown_rows_hang_on_does_not_leave
             what_is_not_followed_is_not_taken_along
+            what_is_held_of_a_row_goes_when_it_leaves
+            what_comes_back_before_it_could_leave_stays
         );
         $crate::capture_suite!(@module $fixture; crossing;
             a_row_that_outlives_a_deletion_stays_on_record
