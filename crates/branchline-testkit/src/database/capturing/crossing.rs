@@ -3,7 +3,9 @@
 //! The head office keeps products back whose number does not begin with `A`. Afterwards it deletes or changes a row, and
 //! the shop, which has it, hears of that.
 
+use branchline_core::id::Epoch;
 use branchline_core::pack::PackRequest;
+use branchline_core::ports::Amendment;
 
 use super::super::{Fixture, Shape, worked};
 use super::filtering::{assert_scope_is_same, filter, filtered_pair};
@@ -86,5 +88,26 @@ pub async fn two_rows_of_one_key_that_cross_are_both_on_record(fixture: &dyn Fix
     hq.write("DELETE FROM products WHERE id > 2").await;
     send(&mut hq, &mut store).await;
     assert_numbers(&store, &["1", "2"]).await;
+    assert_quiet(&mut hq, &mut store).await;
+}
+
+/// A database that was put back does not know what its peers got and lost since: all of their scope goes once more.
+pub async fn after_a_restore_all_of_the_scope_goes_once_more(fixture: &dyn Fixture) {
+    let (mut hq, mut store) = products(fixture).await;
+    hq.write("INSERT INTO products VALUES (3, 'B-3', '3')").await;
+    send(&mut hq, &mut store).await;
+    let state = hq.state().await;
+    let begin = Amendment::BeginLife {
+        epoch: Epoch::new(2),
+        packed: state.generation,
+        carried_until: state.clock,
+        clock: state.clock,
+    };
+    worked(hq.capture().amend(begin).await);
+    let (backup, report) = send(&mut hq, &mut store).await;
+    assert_eq!(backup.count("products"), (2, 0));
+    let merged = backup.merged(&report, "products");
+    assert_eq!((merged.inserted, merged.updated, merged.deleted), (0, 0, 0));
+    assert_scope_is_same(&hq, &store).await;
     assert_quiet(&mut hq, &mut store).await;
 }
