@@ -211,7 +211,7 @@ fn weigh(incoming: &Version, known: bool, local: &LocalRow, base: &Life, parties
 }
 
 /// Decides what becomes of the row here when it left what the two servers share
-/// ([`Deletion::OutOfScope`](crate::backup::Deletion::OutOfScope)): it is taken out ([`Verdict::Take`]) where the
+/// ([`Deletion::OutOfScope`](crate::backup::v1::Deletion::OutOfScope)): it is taken out ([`Verdict::Take`]) where the
 /// sender has all that was made of it, and stays ([`Verdict::Old`]) where it has not, for then it travels to the sender.
 #[must_use]
 pub fn decide_leaving(local: &LocalRow, base: &Life, parties: &Parties) -> Verdict {
