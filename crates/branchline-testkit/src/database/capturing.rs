@@ -170,6 +170,7 @@ macro_rules! capture_suite {
             what_the_target_made_comes_back_with_its_parent
             what_others_made_does_not_follow_a_parent
             a_row_that_unknown_rows_hang_on_does_not_leave
+            what_is_not_followed_is_not_taken_along
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

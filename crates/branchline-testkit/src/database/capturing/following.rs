@@ -36,7 +36,7 @@ async fn regions(fixture: &dyn Fixture) -> (TestServer, TestServer) {
 }
 
 /// How many rows there are of customers, orders, their lines, loyalty and complaints.
-async fn rows(server: &TestServer) -> Vec<String> {
+async fn rows_of(server: &TestServer) -> Vec<String> {
     let mut rows = Vec::new();
     for table in ["customers", "orders", "order_items", "loyalty", "complaints"] {
         rows.extend(server.query(&format!("SELECT count(*) FROM {table}")).await);
@@ -47,7 +47,7 @@ async fn rows(server: &TestServer) -> Vec<String> {
 /// Only the parent changes: all that hangs on it goes and comes with it, in the versions that it had.
 pub async fn children_leave_and_come_with_their_parents(fixture: &dyn Fixture) {
     let (mut hq, mut store) = regions(fixture).await;
-    assert_eq!(rows(&store).await, ["1", "1", "2", "1", "2"]);
+    assert_eq!(rows_of(&store).await, ["1", "1", "2", "1", "2"]);
     hq.write("UPDATE order_items SET quantity = 5 WHERE line = 2").await;
     let (changed, _) = send(&mut hq, &mut store).await;
     let version = changed.rows_of("order_items")[0].version.clone();
@@ -64,7 +64,7 @@ pub async fn children_leave_and_come_with_their_parents(fixture: &dyn Fixture) {
             );
         }
         assert_eq!(backup.merged_in_all(&report), TableMerge { deleted: 6, ..TableMerge::default() });
-        assert_eq!(rows(&store).await, ["0", "0", "0", "0", "1"]);
+        assert_eq!(rows_of(&store).await, ["0", "0", "0", "0", "1"]);
         assert_eq!((hq.state().await.tombstones, store.state().await.tombstones), (0, 0));
         assert_quiet(&mut hq, &mut store).await;
         hq.write(TO_THE_NORTH).await;
@@ -89,7 +89,7 @@ pub async fn a_child_that_changes_its_parent_moves_in_and_out(fixture: &dyn Fixt
     assert_eq!((backup.count("order_items"), backup.leaving("order_items")), ((1, 2), 2));
     assert_eq!((backup.count("loyalty"), backup.count("complaints")), ((1, 0), (0, 1)));
     assert_eq!((backup.leaving("complaints"), backup.count("customers")), (0, (0, 0)));
-    assert_eq!(rows(&store).await, ["1", "1", "1", "2", "1"]);
+    assert_eq!(rows_of(&store).await, ["1", "1", "1", "2", "1"]);
     assert_scope_is_same(&hq, &store).await;
     hq.write("UPDATE complaints SET customer_id = 2 WHERE id = 3").await;
     let (backup, _) = send(&mut hq, &mut store).await;
@@ -123,7 +123,7 @@ pub async fn what_the_target_made_comes_back_with_its_parent(fixture: &dyn Fixtu
     hq.write(TO_THE_SOUTH).await;
     let (backup, _) = send(&mut hq, &mut store).await;
     assert_eq!((backup.count("loyalty"), backup.leaving("loyalty")), ((0, 2), 2));
-    assert_eq!(rows(&store).await, ["0", "0", "0", "0", "1"]);
+    assert_eq!(rows_of(&store).await, ["0", "0", "0", "0", "1"]);
     hq.write(TO_THE_NORTH).await;
     let (backup, _) = send(&mut hq, &mut store).await;
     assert_eq!(backup.count("loyalty"), (2, 0));
@@ -161,11 +161,31 @@ pub async fn a_row_that_unknown_rows_hang_on_does_not_leave(fixture: &dyn Fixtur
     let (backup, report) = send(&mut hq, &mut store).await;
     let merged = backup.merged(&report, "customers");
     assert_eq!((backup.leaving("customers"), merged.deleted, merged.held), (1, 0, 1));
-    assert_eq!(rows(&store).await, ["1", "0", "0", "1", "1"]);
+    assert_eq!(rows_of(&store).await, ["1", "0", "0", "1", "1"]);
     store.write("DELETE FROM loyalty WHERE id = 9").await;
     hq.write("INSERT INTO products VALUES (2, 'A-2', '2')").await;
     let (_, report) = send(&mut hq, &mut store).await;
     assert_eq!(report.released, 1);
-    assert_eq!(rows(&store).await, ["0", "0", "0", "0", "1"]);
+    assert_eq!(rows_of(&store).await, ["0", "0", "0", "0", "1"]);
     assert_eq!((store.state().await.held.len(), store.state().await.tombstones), (0, 0));
+}
+
+/// A row may leave without those that hang on it only where nothing would go along: at its source they are still there.
+pub async fn what_is_not_followed_is_not_taken_along(fixture: &dyn Fixture) {
+    let rows = r#"INSERT INTO customers (id, "fullName") VALUES (1, 'North 1'), (2, 'North 2');
+        INSERT INTO loyalty VALUES (1, 1)"#;
+    let filters = vec![filter("customers", "\"fullName\" LIKE 'North%'")];
+    let (mut hq, mut store) = filtered_pair(fixture, Shape::Shop, rows, filters).await;
+    hq.write(r#"UPDATE customers SET "fullName" = 'South'"#).await;
+    let (backup, report) = send(&mut hq, &mut store).await;
+    let merged = backup.merged(&report, "customers");
+    assert_eq!((backup.leaving("customers"), merged.deleted, merged.held), (2, 1, 1));
+    assert_eq!(rows_of(&store).await, ["1", "0", "0", "1", "0"]);
+    let (back, _) = send(&mut store, &mut hq).await;
+    assert_eq!(back.lines(), 0);
+    assert_eq!(rows_of(&hq).await, ["2", "0", "0", "1", "0"]);
+    hq.write("DELETE FROM loyalty").await;
+    let (_, report) = send(&mut hq, &mut store).await;
+    assert_eq!(report.released, 1);
+    assert_eq!(rows_of(&store).await, ["0", "0", "0", "0", "0"]);
 }
