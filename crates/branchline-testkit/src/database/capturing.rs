@@ -159,6 +159,7 @@ macro_rules! capture_suite {
             a_backup_that_was_dropped_loses_nothing
             a_changed_filter_brings_and_takes_out_what_it_must
             a_filter_that_comes_later_takes_out_what_it_keeps_back
+            that_rows_are_kept_back_is_told_before_any_is
             a_condition_that_cannot_be_asked_is_refused
             a_condition_cannot_break_out
             a_compare_within_the_scope_finds_what_is_shared_equal

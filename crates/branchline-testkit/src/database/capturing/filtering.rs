@@ -294,6 +294,34 @@ pub async fn a_filter_that_comes_later_takes_out_what_it_keeps_back(fixture: &dy
     assert_quiet(&mut hq, &mut store).await;
 }
 
+/// A target that lacks rows which it counts as known must know that it does, before it lacks the first: a full backup of
+/// its own would delete them at everybody who takes it at its word.
+pub async fn that_rows_are_kept_back_is_told_before_any_is(fixture: &dyn Fixture) {
+    let rows = "INSERT INTO products VALUES (1, 'A-1', '1')";
+    let (mut hq, mut store) = filtered_pair(fixture, Shape::Shop, rows, Vec::new()).await;
+    let mut till = TestServer::attached(fixture, Shape::Shop, "", "TILL").await;
+    send(&mut store, &mut till).await;
+    send(&mut till, &mut store).await;
+    hq.filter_for(&store.id, vec![filter("products", OURS)]);
+    // Dropped: what it would have said is said again.
+    assert!(hq.pack_for(&store.id).await.is_filtered("products"));
+    let (first, _) = send(&mut hq, &mut store).await;
+    assert!(first.is_filtered("products") && first.lines() == 0);
+    hq.write("INSERT INTO products VALUES (2, 'B-2', '2')").await;
+    let (second, _) = send(&mut hq, &mut store).await;
+    assert!(second.request.tables.is_empty(), "{:?}", second.request.tables);
+    send(&mut hq, &mut till).await;
+    send(&mut till, &mut hq).await;
+    for target in [&mut till, &mut hq] {
+        assert_eq!(numbers(target).await, ["1", "2"]);
+        let full = store.full_for(&target.id).await;
+        assert!(full.is_filtered("products"));
+        let report = deliver(&mut store, target, &full).await;
+        assert_eq!(full.merged_in_all(&report).deleted, 0);
+        assert_eq!(numbers(target).await, ["1", "2"]);
+    }
+}
+
 /// What a pack and a compare answer where that is the condition.
 async fn refused(hq: &TestServer, condition: &str) -> [DatabaseError; 2] {
     let filters = [filter("products", condition)];
