@@ -198,7 +198,7 @@ impl Reader {
             let is_scoped = scope_of(plan, table).is_some();
             let has_something = plan.selection == Selection::Full
                 || match is_scoped {
-                    true => scoped::has_something(self, table)?,
+                    true => self.prepared.borrow().as_ref().is_some_and(|prepared| prepared.names(table)),
                     false => {
                         (takes_own && exists(&mut is_stamped)?)
                             || exists(&mut has_versions)?

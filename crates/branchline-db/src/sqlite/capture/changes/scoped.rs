@@ -21,7 +21,7 @@
 //!
 //! All of it is in a temporary table, on disk where it is large. It costs what the candidates cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use branchline_core::pack::{PackPlan, ScopedPeer, Selection};
 use branchline_core::ports::DatabaseError;
@@ -81,12 +81,20 @@ pub(super) struct Prepared {
     plan: PackPlan,
     /// The digests of the scopes of captured tables, by number.
     digests: BTreeMap<i64, String>,
+    /// The tables that are named: those of which something goes, and those of which the peer does not know yet that rows
+    /// are kept back. It has to know before it lacks the first: else its own full backup would say that those were deleted.
+    named: BTreeSet<i64>,
 }
 
 impl Prepared {
     /// Whether it was found for that plan.
     pub(super) fn is_for(&self, plan: &PackPlan) -> bool {
         self.plan == *plan
+    }
+
+    /// Whether a table is named.
+    pub(super) fn names(&self, table: &CapturedTable) -> bool {
+        self.named.contains(&table.id)
     }
 }
 
@@ -107,21 +115,23 @@ pub(super) fn prepare(
         let known = params![number, generation.value().cast_signed()];
         reader.connection.execute(ADD_KNOWN, known).map_err(failed)?;
     }
-    let before = scope::digests(&reader.connection, &peer.peer)?;
+    let before = scope::packed(&reader.connection, &peer.peer)?;
     let order = parents_first(reader.begun.catalogue.schema.syncable());
     let in_scope = order.iter().flat_map(|group| &group.tables).filter(|name| peer.scope.of(name).is_some());
-    let mut prepared = Prepared { plan: plan.clone(), digests: BTreeMap::new() };
+    let mut prepared = Prepared { plan: plan.clone(), digests: BTreeMap::new(), named: BTreeSet::new() };
     let mut found = Found::default();
     for name in in_scope {
         let Some(table) = reader.captured.iter().find(|table| table.name == *name) else { continue };
-        let (digest, digest_before) = (scope.digest(name)?, before.get(&table.id));
-        let is_first = digest_before.is_none();
-        let is_changed = digest_before != Some(&digest);
+        let (digest, packed) = (scope.digest(name)?, before.get(&table.id));
+        let is_first = packed.is_none();
+        let is_changed = packed.is_none_or(|packed| packed.digest != digest);
         let search = Search { reader, plan, peer, scope, table, is_first };
         search.gather(is_changed || plan.selection == Selection::Full)?;
         search.look()?;
         search.decide()?;
-        if is_changed && !has_something(reader, table)? {
+        if packed.is_none_or(|packed| !packed.is_told) || has_something(reader, table)? {
+            prepared.named.insert(table.id);
+        } else if is_changed {
             found.digests.push((table.id, digest.clone()));
         }
         if reader.connection.query_row(HAS_SETTLED, params![table.id], |row| row.get(0)).map_err(failed)? {
@@ -137,7 +147,7 @@ pub(super) fn prepare(
 /// What is found out besides what goes, and holds whatever becomes of the backup.
 #[derive(Default)]
 struct Found {
-    /// The digests of changed scopes of tables of which nothing goes.
+    /// The digests of changed scopes of tables that are not named.
     digests: Vec<(i64, String)>,
     /// Tables with rows of which is known now that the peer has them.
     settled: Vec<i64>,
@@ -163,7 +173,7 @@ impl Found {
                 }
             }
             for (table, digest) in &self.digests {
-                scope::set_digest(&writer, &peer.peer, *table, digest)?;
+                scope::set_packed(&writer, &peer.peer, *table, digest, false)?;
             }
             self.whole.iter().try_for_each(|table| scope::forget(&writer, &peer.peer, *table))
         })
@@ -179,7 +189,7 @@ fn of_candidates(which: &str) -> String {
 }
 
 /// Whether anything of a table goes.
-pub(super) fn has_something(reader: &Reader, table: &CapturedTable) -> Result<bool, DatabaseError> {
+fn has_something(reader: &Reader, table: &CapturedTable) -> Result<bool, DatabaseError> {
     reader.connection.query_row(HAS_SOMETHING, params![table.id], |row| row.get(0)).map_err(failed)
 }
 
@@ -204,7 +214,7 @@ pub(super) fn enter(
             }
         }
         match prepared.digests.get(&table.id) {
-            Some(digest) => scope::set_digest(&writer, &peer.peer, table.id, digest),
+            Some(digest) => scope::set_packed(&writer, &peer.peer, table.id, digest, true),
             None => Ok(()),
         }
     })
