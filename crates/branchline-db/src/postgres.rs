@@ -14,6 +14,7 @@ mod day;
 mod error;
 mod ident;
 mod ledger;
+mod row_scope;
 mod schema;
 mod session;
 mod sessions;

@@ -59,6 +59,8 @@ use branchline_core::ports::{
 };
 use branchline_core::schema::Table;
 
+pub(crate) use mirror::reference;
+
 use super::day;
 use super::error::is_contention;
 use super::ledger;
@@ -140,6 +142,11 @@ impl Target {
             Load::Staged(name) => name.clone(),
             Load::Direct => self.relation.name.to_string(),
         }
+    }
+
+    /// Whether its deletions are staged with what they say of the scope: it may be that they only left it.
+    pub(crate) fn tells_leaving(&self) -> bool {
+        self.marked && self.came.filtered && self.deletions > 0 && self.load != Load::Direct
     }
 
     /// The temporary table, where its rows are staged.

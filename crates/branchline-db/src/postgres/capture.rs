@@ -7,6 +7,7 @@
 //! | `identity` | what became of the tables, and what is to be done |
 //! | `attach`, `detach` | doing it, and taking it out again |
 //! | `stamp`, `changes` | taking a position, and reading from it |
+//! | `in_scope` | which rows go to, and leave, a peer that filters keep rows from |
 //! | `look`, `amend` | the ledger's own records |
 
 mod amend;
@@ -14,6 +15,7 @@ mod attach;
 mod changes;
 mod detach;
 mod identity;
+mod in_scope;
 pub(crate) mod key;
 mod look;
 mod stamp;

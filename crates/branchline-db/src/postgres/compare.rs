@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use super::copy::{RowFields, recycle};
 use super::error::table_not_syncable;
 use super::ident::list;
+use super::row_scope::ScopeSql;
 use super::schema::Catalogue;
 use super::session::Session;
 use super::snapshot::copy_statement;
@@ -66,7 +67,17 @@ async fn each_row(
     let columns = list(places.iter().map(|&place| &relation.columns[place].ident));
     let generated = places.iter().any(|&place| table.columns[place].generated);
     let mut fields = RowFields::new(forms);
-    let mut stream = Box::pin(session.copy_out(&copy_statement(relation, &columns, generated)).await?);
+    let scope = ScopeSql { catalogue, scope: &spec.scope };
+    let is_whole = spec.scope.of(&spec.table).is_none();
+    let statement = if is_whole {
+        copy_statement(relation, &columns, generated)
+    } else {
+        let names = scope.with_parents(&spec.table);
+        scope.check(session, &names.iter().collect::<Vec<_>>()).await?;
+        session.as_shop_in_utc().await?;
+        format!("COPY (SELECT {columns} FROM {}) TO STDOUT", scope.rows_in_scope(&spec.table)?)
+    };
+    let mut stream = Box::pin(session.copy_out(&statement).await?);
     let mut spare: Vec<Value<'static>> = Vec::with_capacity(places.len());
     while let Some(line) = stream.next().await {
         let line = line.map_err(|error| session.fault(&error))?;
@@ -78,5 +89,5 @@ async fn each_row(
         take(&mut hasher, &values);
         spare = recycle(values);
     }
-    Ok(())
+    if is_whole { Ok(()) } else { session.as_ourselves().await }
 }

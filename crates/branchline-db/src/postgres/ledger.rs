@@ -14,6 +14,8 @@
 //! | `version` | rows and tombstones that are not of their table's base, each with its version |
 //! | `held` | rows that could not be applied, each with its reason |
 //! | `conflict` | conflicts that were decided, each with both images |
+//! | `scope` | of each peer that filters keep rows from: a number for each table, what its filter was when a pack last looked, and whether the peer was told that there is one |
+//! | `in_scope` | the keys of rows of such a table that the peer has, or may have |
 //!
 //! Made on first need, in one transaction under an advisory lock. Migrations are only ever added. The shop's own
 //! role needs no right here.
@@ -26,6 +28,7 @@ pub(crate) mod captured;
 pub(crate) mod knowledge;
 mod lives;
 mod meta;
+pub(crate) mod scope;
 
 pub(crate) use applied::{applied, last_applied, record};
 pub(crate) use lives::Lives;
@@ -51,7 +54,7 @@ const TURN: i64 = 0x6272_6e63_686c_6f67;
 const TURN_TIMEOUT: &str = "120s";
 
 /// Each is run once, in order, and never edited.
-const MIGRATIONS: [&str; 2] = [CREATE, CAPTURE];
+const MIGRATIONS: [&str; 3] = [CREATE, CAPTURE, FILTER];
 
 const CREATE: &str = "
     CREATE TABLE branchline.migration (
@@ -154,6 +157,23 @@ const CAPTURE: &str = "
       theirs text,
       their_version text NOT NULL,
       decided_at timestamptz NOT NULL DEFAULT now());";
+
+/// States of `in_scope` are those of [`scope`]. Those that every pack looks at are few.
+const FILTER: &str = "
+    ALTER TABLE branchline.captured ADD in_part bool NOT NULL DEFAULT false;
+    CREATE TABLE branchline.scope (
+      id int4 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+      table_id int4 NOT NULL,
+      peer text NOT NULL,
+      filter text NOT NULL,
+      told bool NOT NULL DEFAULT false,
+      CONSTRAINT scope_once UNIQUE (table_id, peer));
+    CREATE TABLE branchline.in_scope (
+      scope_id int4 NOT NULL REFERENCES branchline.scope ON DELETE CASCADE,
+      state int2 NOT NULL,
+      key text COLLATE pg_catalog.\"C\" NOT NULL,
+      PRIMARY KEY (scope_id, key));
+    CREATE INDEX in_scope_unsettled ON branchline.in_scope (scope_id, state) WHERE state > 1;";
 
 /// What is there, what we may do with it, and what we could make.
 const STATE: &str = "

@@ -224,6 +224,11 @@ impl Session {
         self.client.query_one(sql, values).await
     }
 
+    /// All rows of a query, with the driver's own error.
+    pub(crate) async fn rows_raw(&self, sql: &str) -> Result<Vec<Row>, tokio_postgres::Error> {
+        self.client.query(sql, &[]).await
+    }
+
     /// Runs one statement and counts the rows it touched.
     pub(crate) async fn execute_raw(
         &self,

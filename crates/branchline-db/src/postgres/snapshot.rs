@@ -19,7 +19,7 @@ use super::ident::list;
 use super::schema::{Catalogue, Relation};
 use super::session::Session;
 use super::sessions::Sessions;
-use super::table_reader::TableReader;
+use super::table_reader::{Marks, TableReader};
 
 /// How often a snapshot is begun before the database counts as busy.
 const ATTEMPTS_MAX: u32 = 3;
@@ -66,6 +66,11 @@ pub(crate) async fn begin_reading(session: &Session) -> Result<(), DatabaseError
     session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
 }
 
+/// The same for one that is packed from: what is decided of it is kept in temporary tables.
+pub(crate) async fn begin_packing(session: &Session) -> Result<(), DatabaseError> {
+    session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE").await
+}
+
 /// Locks the definitions of some tables, with their partitions, in the order of their names; answers whether they still
 /// are what the snapshot shows. By SELECT, for which a right on the columns is enough; LOCK TABLE wants one on the
 /// table.
@@ -104,7 +109,7 @@ impl Snapshot for PostgresSnapshot {
             let (described, relation) = self.catalogue.syncable(table)?;
             let columns = travelling(described, relation);
             let stream = self.session.copy_out(&copy_statement(relation, &columns, false)).await?;
-            self.open = Some(TableReader::of(stream, described, None));
+            self.open = Some(TableReader::of(stream, described, Marks::None));
             Ok(())
         })
     }

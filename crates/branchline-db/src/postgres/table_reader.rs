@@ -2,7 +2,8 @@
 //!
 //! Memory is one message of the server (a row) and one batch. Where rows carry versions, six columns come before those
 //! of the table: life, generation, time, the life and generation that the change had before, and whether the row is
-//! gone; of one that is gone all columns but the key's are NULL.
+//! gone; of one that is gone all columns but the key's are NULL. A seventh may follow: whether it is gone from the scope
+//! alone.
 
 use std::pin::Pin;
 
@@ -27,8 +28,16 @@ use super::text::Form;
 /// A row whose JSON is certainly smaller than this fits into a batch that is not full yet.
 const SMALL_ROW_BYTES: usize = BATCH_BYTES / 8;
 
-/// How many columns tell the mark of a row.
-const MARK_COLUMNS: usize = 6;
+/// What stands before the columns of a row.
+#[derive(Debug, Clone)]
+pub(crate) enum Marks {
+    /// Nothing.
+    None,
+    /// Six columns, with numbers of these lives.
+    Versions(Lives),
+    /// Seven of them.
+    Scoped(Lives),
+}
 
 /// What the JSON of a mark takes at most.
 const MARK_BYTES: usize = 160;
@@ -45,8 +54,7 @@ pub(crate) struct TableReader {
     key: Vec<usize>,
     /// A large row that waits for a batch of its own.
     held: Option<Bytes>,
-    /// Where [`MARK_COLUMNS`] come before the columns: the lives that they name.
-    marks: Option<Lives>,
+    marks: Marks,
 }
 
 impl std::fmt::Debug for TableReader {
@@ -57,10 +65,10 @@ impl std::fmt::Debug for TableReader {
 
 impl TableReader {
     /// A reader of the columns of `table` that travel, as `stream` brings them.
-    pub(crate) fn of(stream: CopyOutStream, table: &Table, marks: Option<Lives>) -> Self {
+    pub(crate) fn of(stream: CopyOutStream, table: &Table, marks: Marks) -> Self {
         let summary = TableSummary::of(table);
         let key = summary.key.iter().filter_map(|name| summary.columns.iter().position(|c| c.name == *name));
-        let before = if marks.is_some() { mark_forms() } else { Vec::new() };
+        let before = marks.forms();
         let columns = summary.columns.iter().map(|column| Form::of(&column.logical_type));
         Self {
             stream: Box::pin(stream.fuse()),
@@ -123,12 +131,13 @@ impl TableReader {
                 reason,
             });
         }
+        let before = marks.columns();
         let (mark, columns) = match marks {
-            Some(lives) => {
-                let (mark, columns) = values.split_at(MARK_COLUMNS.min(values.len()));
+            Marks::Versions(lives) | Marks::Scoped(lives) => {
+                let (mark, columns) = values.split_at(before.min(values.len()));
                 (mark_of(mark, lives)?, columns)
             }
-            None => (RowMark::default(), values.as_slice()),
+            Marks::None => (RowMark::default(), values.as_slice()),
         };
         match writer.marked(&mark, columns) {
             Ok(()) => Ok(recycle(values)),
@@ -137,10 +146,19 @@ impl TableReader {
     }
 }
 
-fn mark_forms() -> Vec<Form> {
-    let mut forms = vec![Form::Integer; MARK_COLUMNS - 1];
-    forms.push(Form::Boolean);
-    forms
+impl Marks {
+    fn columns(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Versions(_) => 6,
+            Self::Scoped(_) => 7,
+        }
+    }
+
+    fn forms(&self) -> Vec<Form> {
+        let form = |place| if place < 5 { Form::Integer } else { Form::Boolean };
+        (0..self.columns()).map(form).collect()
+    }
 }
 
 /// What a row says of itself: its version, where it has one, and whether it is a deletion.
@@ -156,11 +174,13 @@ fn mark_of(values: &[Value<'_>], lives: &Lives) -> Result<RowMark, DatabaseError
     };
     let time = ChangeTime::from_micros(number(2).unwrap_or_default().unsigned_abs());
     let was = dot(3, 4)?;
-    let deleted = matches!(values.get(5), Some(Value::Boolean(true)));
-    Ok(RowMark {
-        version: dot(0, 1)?.map(|dot| Version { dot, time, was }),
-        deletion: deleted.then_some(Deletion::Deleted),
-    })
+    let is = |place: usize| matches!(values.get(place), Some(Value::Boolean(true)));
+    let deletion = match (is(5), is(6)) {
+        (false, _) => None,
+        (true, false) => Some(Deletion::Deleted),
+        (true, true) => Some(Deletion::OutOfScope),
+    };
+    Ok(RowMark { version: dot(0, 1)?.map(|dot| Version { dot, time, was }), deletion })
 }
 
 fn refused(summary: &TableSummary, key: &[usize], values: &[Value<'_>], error: &RowError) -> DatabaseError {

@@ -20,8 +20,8 @@ use crate::postgres::session::Session;
 
 const TABLES: &str = "
     CREATE TEMPORARY TABLE IF NOT EXISTS branchline_fact (
-      place int4, table_id int4, number int8, key text COLLATE pg_catalog.\"C\", deleted bool, base int4,
-      life int4, generation int8, time int8, was_life int4, was_generation int8,
+      place int4, table_id int4, number int8, key text COLLATE pg_catalog.\"C\", deleted bool, leaving bool,
+      in_part bool, base int4, life int4, generation int8, time int8, was_life int4, was_generation int8,
       present bool, same bool,
       own_life int4, own_generation int8, own_time int8, own_was_life int4, own_was_generation int8,
       pending_time int8, pending_was_life int4, pending_was_generation int8, class text) ON COMMIT DROP;
@@ -126,10 +126,10 @@ impl Subject<'_> {
         let first = watched.key.first("t");
         Ok(format!(
             "INSERT INTO pg_temp.branchline_fact
-             SELECT f.*, ROW({pass}, f.base, f.life, f.generation, f.was_life, f.was_generation, f.present, f.same,
+             SELECT f.*, ROW({pass}, f.leaving, f.in_part, f.base, f.life, f.generation, f.was_life, f.was_generation, f.present, f.same,
                              f.own_life, f.own_generation, f.own_was_life, f.own_was_generation,
                              f.pending_time IS NULL, f.pending_was_life, f.pending_was_generation, {TIMES})::text
-               FROM (SELECT {slot}, {id}, s.branchline_number, {key}, s.branchline_deleted, {base},
+               FROM (SELECT {slot}, {id}, s.branchline_number, {key}, s.branchline_deleted, {leaving}, {in_part}, {base},
                             coalesce(({lives})[s.branchline_life], {theirs}), coalesce(s.branchline_generation, 0),
                             coalesce(s.branchline_time, 0), ({lives})[s.branchline_was_life], s.branchline_was_generation,
                             {first} IS NOT NULL,
@@ -141,11 +141,13 @@ impl Subject<'_> {
                        LEFT JOIN {only} AS t ON {same}
                        LEFT JOIN branchline.version AS v ON v.table_id = {id} AND v.key = {key}
                        LEFT JOIN {pending} AS p ON p.key = {key}) AS f
-                      (place, table_id, number, key, deleted, base, life, generation, time, was_life, was_generation,
+                      (place, table_id, number, key, deleted, leaving, in_part, base, life, generation, time, was_life, was_generation,
                        present, same, own_life, own_generation, own_time, own_was_life, own_was_generation,
                        pending_time, pending_was_life, pending_was_generation);\n",
             only = target.relation.only(),
             pass = standing.pass,
+            leaving = if target.tells_leaving() { "s.branchline_leaving" } else { "false" },
+            in_part = watched.in_part,
             same = same_key(target, "t", "s"),
             pending = PENDING.replace("{id}", &id.to_string()),
         ))

@@ -3,6 +3,7 @@
 //! | looked at | held where |
 //! |---|---|
 //! | a deletion | a row that stays hangs on it by a key that would take it along or change it, and its sender never knew that row |
+//! | a row that left the scope | a row that stays hangs on it by such a key: at the sender it is still as it was |
 //! | a deletion | a row that stays hangs on it by another key |
 //! | a staged row | the row that it points at is neither here to stay nor staged |
 //! | a staged row | another row here, which keeps it, or another staged one has its unique value |
@@ -91,7 +92,8 @@ impl Checks<'_> {
         let Leaving::Listed(gone) = &self.leaving[subject.place] else { return Ok(()) };
         let (table, relation) = (&subject.target.table, &subject.target.relation);
         for (child, key) in self.children(&table.name) {
-            let stays = self.hanging(&child, key, "t", relation, 0)?;
+            let forbidden = subject.target.tells_leaving().then_some("s.branchline_leaving");
+            let stays = self.hanging(&child, key, ("t", relation), 0, forbidden)?;
             let Some(stays) = stays else { continue };
             let (code, reason) = (
                 Code::FOREIGN_KEY_BROKEN,
@@ -125,22 +127,28 @@ impl Checks<'_> {
     }
 
     /// Whether a row of `child` that stays hangs on the row `parent` and forbids that it goes, in SQL; nothing where
-    /// it is not to be looked for.
+    /// it is not to be looked for. Where it is `forbidden` to take any along, whoever knows them, that is so.
     fn hanging(
         &self,
         child: &Child<'_>,
         key: &ForeignKey,
-        parent: &str,
-        parent_relation: &Relation,
+        (parent, parent_relation): (&str, &Relation),
         step: usize,
+        forbidden: Option<&str>,
     ) -> Result<Option<String>, DatabaseError> {
         let alias = format!("c{step}");
-        let mut forbids = Vec::new();
+        let mut forbids: Vec<String> = forbidden.iter().map(|&forbidden| forbidden.to_owned()).collect();
         if key.cascades {
             forbids.push(self.unknown(child, &alias)?);
             if step + 1 < STEPS_MAX {
                 for (grandchild, key) in self.children(&child.table.name) {
-                    forbids.extend(self.hanging(&grandchild, key, &alias, child.relation, step + 1)?);
+                    forbids.extend(self.hanging(
+                        &grandchild,
+                        key,
+                        (&alias, child.relation),
+                        step + 1,
+                        None,
+                    )?);
                 }
             }
         } else if looks(self.pass) {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use branchline_core::backup::v1::RowMark;
+use branchline_core::backup::v1::{Deletion, RowMark};
 use branchline_core::code::Code;
 use branchline_core::value::Value;
 use branchline_core::version::{Dot, Life};
@@ -24,6 +24,9 @@ pub(crate) const COLUMNS: &str =
 pub(crate) const NAMES: &str = "branchline_number, branchline_life, branchline_generation, branchline_time,
      branchline_was_life, branchline_was_generation, branchline_deleted, branchline_line, branchline_code,
      branchline_reason";
+
+/// One more column, where deletions may be of rows that only left the scope: whether this is one.
+pub(crate) const LEAVING: &str = "branchline_leaving";
 
 /// The lives that the versions of a backup name, in the order in which they came.
 #[derive(Debug, Default)]
@@ -72,6 +75,12 @@ pub(crate) fn write(mark: &RowMark, number: u64, lives: &mut StagedLives, out: &
     dot(version.map(|version| &version.dot), Some(version.map_or(0, |version| version.time.micros())), out);
     dot(version.and_then(|version| version.was.as_ref()), None, out);
     out.extend_from_slice(if mark.deletion.is_some() { b"\tt" } else { b"\tf" });
+}
+
+/// Appends [`LEAVING`].
+pub(crate) fn write_leaving(mark: &RowMark, out: &mut Vec<u8>) {
+    let is_leaving = mark.deletion == Some(Deletion::OutOfScope);
+    out.extend_from_slice(if is_leaving { b"\tt" } else { b"\tf" });
 }
 
 /// Why a row cannot go in as it is.

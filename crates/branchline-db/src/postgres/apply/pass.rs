@@ -15,6 +15,7 @@ use super::standing::Standing;
 use super::triggers::Triggers;
 use super::unique_swap::Leaving;
 use super::{Target, absence, conflicts, deletions, holds, merge, mirror, unique_swap, verdicts, versions};
+use crate::postgres::ledger::scope;
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 
@@ -81,8 +82,11 @@ impl Pass<'_> {
                 mirror::remove(session, &merge::members(tables, group), counts).await?;
             }
         }
-        if standing.is_some() {
+        if let Some(standing) = standing {
             versions::write(session, tables).await?;
+            if standing.tables.iter().flatten().any(|watched| watched.is_kept_back) {
+                scope::note_source(session, &self.origin.source, tables).await?;
+            }
         }
         Ok(held)
     }
@@ -121,6 +125,7 @@ impl Pass<'_> {
         if !self.origin.held_before {
             let empty = versions::empty_tables(session, tables).await?;
             versions::adopt_bases(session, standing, &empty).await?;
+            versions::mark_parts(session, standing).await?;
         }
         let lives = standing.number(session, self.lives).await?;
         let subjects = facts::subjects(standing, tables);

@@ -111,7 +111,8 @@ fn summary(
         deletions: 0,
         base: None,
         versioned: true,
-        filtered: false,
+        // Which of the deletions are of rows that left the scope, the stage finds out as well.
+        filtered: true,
     })
 }
 
@@ -186,7 +187,7 @@ impl Batch {
             &purged,
             &Knowledge::new(),
         );
-        standing.watch(&tables)?;
+        standing.watch(&tables, &self.source)?;
         let pass = Pass {
             session,
             catalogue,

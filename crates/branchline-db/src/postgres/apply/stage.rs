@@ -44,7 +44,8 @@ pub(crate) async fn create(session: &Session, tables: &[Target]) -> Result<(), D
             format!("{} {}{collation}{text}", detail.ident, detail.stage_type)
         };
         let columns = target.places.iter().map(column);
-        let columns = list(columns.chain(target.marked.then(|| mark::COLUMNS.to_owned())));
+        let leaving = target.tells_leaving().then(|| format!("{} bool", mark::LEAVING));
+        let columns = list(columns.chain(target.marked.then(|| mark::COLUMNS.to_owned())).chain(leaving));
         sql.push_str(&format!("CREATE TABLE {name} ({columns}) ON COMMIT DROP;\n"));
     }
     session.run(&sql.replace("CREATE TABLE pg_temp.", "CREATE TEMPORARY TABLE ")).await
@@ -196,7 +197,8 @@ impl Staging {
             }
         };
         let marks = (target.marked && target.load != Load::Direct).then(|| mark::NAMES.to_owned());
-        let columns = list(target.places.iter().map(column).chain(marks));
+        let leaving = target.tells_leaving().then(|| mark::LEAVING.to_owned());
+        let columns = list(target.places.iter().map(column).chain(marks).chain(leaving));
         let into = target.filled();
         if target.load == Load::Direct {
             session.as_shop_in_utc().await?;
@@ -257,6 +259,9 @@ impl OpenCopy {
                 mark::write(&mark, self.rows, lives, &mut out);
                 let written = mark::write_fault(fault.as_ref(), object, &mut self.lines, &mut out);
                 written.map_err(|_| malformed(columns, self.rows))?;
+                if target.tells_leaving() {
+                    mark::write_leaving(&mark, &mut out);
+                }
             }
             RowLines::end(&mut out);
         }

@@ -3,6 +3,7 @@
 //! Read under the ledger lock, so that it holds until the commit. The lives that the backup names get their numbers here.
 
 use branchline_core::backup::{BackupType, TableSummary};
+use branchline_core::id::ServerId;
 use branchline_core::knowledge::Knowledge;
 use branchline_core::merge::{LocalRow, Parties, Verdict, decide};
 use branchline_core::ports::{ApplyRequest, DatabaseError, MergeContext};
@@ -45,6 +46,10 @@ pub(crate) struct Watched {
     pub(crate) theirs: Option<Life>,
     /// Whether rows that are absent from the backup were deleted at its source, or never there.
     pub(crate) is_whole: bool,
+    /// Whether a filter keeps rows of it back where they come from, now or before.
+    pub(crate) in_part: bool,
+    /// Whether filters here keep rows of it from the source.
+    pub(crate) is_kept_back: bool,
 }
 
 impl Standing {
@@ -66,7 +71,7 @@ impl Standing {
         let captured = captured::read(session, &lives).await?;
         let watched = |(target, summary): (&Target, &TableSummary)| {
             let known = captured.iter().find(|known| known.name == target.table.name)?;
-            Watched::of(known, target, summary, request.backup_type)
+            Watched::of(known, target, summary, request.backup_type, &request.source)
         };
         let ours = knowledge::held(session, &lives).await?;
         let purged = knowledge::purged(session, &lives).await?;
@@ -76,14 +81,13 @@ impl Standing {
     }
 
     /// Turns to the tables of another pass.
-    pub(crate) fn watch(&mut self, tables: &[Target]) -> Result<(), DatabaseError> {
+    pub(crate) fn watch(&mut self, tables: &[Target], source: &ServerId) -> Result<(), DatabaseError> {
         self.pass = tables.first().map_or(0, |target| target.slot);
         let mut watched = Vec::with_capacity(tables.len());
         for target in tables {
             let known = self.captured.iter().find(|known| known.name == target.table.name);
-            watched.push(
-                known.and_then(|known| Watched::of(known, target, &target.came, BackupType::Incremental)),
-            );
+            let increment = BackupType::Incremental;
+            watched.push(known.and_then(|known| Watched::of(known, target, &target.came, increment, source)));
         }
         self.tables = watched;
         Ok(())
@@ -107,6 +111,10 @@ impl Standing {
         summary: &TableSummary,
     ) -> Result<bool, DatabaseError> {
         let Some(Some(watched)) = self.tables.get(place) else { return Ok(summary.deletions == 0) };
+        if watched.is_kept_back {
+            // What the source has is put on record row by row.
+            return Ok(false);
+        }
         let (Some(base), false, 0) = (&watched.theirs, summary.versioned, summary.deletions) else {
             return Ok(false);
         };
@@ -131,13 +139,21 @@ impl Watched {
         target: &Target,
         summary: &TableSummary,
         backup_type: BackupType,
+        source: &ServerId,
     ) -> Option<Self> {
+        let is_kept_back = known.kept_from.iter().any(|peer| peer == source.as_str());
         Some(Self {
             id: known.id,
             key: Key::of(&target.table, &target.relation).ok()?,
             base: known.base.clone(),
             theirs: summary.base.clone(),
-            is_whole: backup_type == BackupType::Full && !summary.filtered && summary.base.is_some(),
+            // What was kept from the source it cannot have deleted, whatever it says.
+            is_whole: backup_type == BackupType::Full
+                && !summary.filtered
+                && !is_kept_back
+                && summary.base.is_some(),
+            in_part: known.in_part || summary.filtered,
+            is_kept_back,
         })
     }
 }

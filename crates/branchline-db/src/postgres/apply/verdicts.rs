@@ -5,7 +5,7 @@
 //! rows that are here already as they come.
 
 use branchline_core::id::Generation;
-use branchline_core::merge::{LocalRow, Pending, Verdict, decide, decide_held};
+use branchline_core::merge::{LocalRow, Pending, Verdict, decide, decide_held, decide_leaving};
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::version::{ChangeTime, Dot, Life, Version};
 use tokio_postgres::Row;
@@ -22,7 +22,8 @@ const FACTS: &str = "
            min(own_life), min(own_generation), min(own_was_life), min(own_was_generation),
            bool_and(pending_time IS NOT NULL), min(pending_was_life), min(pending_was_generation),
            bool_and(time = 0), bool_and(coalesce(pending_time, own_time, 0) = 0),
-           min(sign((time - coalesce(pending_time, own_time, 0))::float8))::int4
+           min(sign((time - coalesce(pending_time, own_time, 0))::float8))::int4,
+           bool_and(leaving), bool_and(in_part)
       FROM pg_temp.branchline_fact WHERE {which} GROUP BY class";
 const SET: &str = "
     INSERT INTO pg_temp.branchline_verdict SELECT * FROM unnest($1::text[], $2::int2[])";
@@ -111,6 +112,9 @@ impl ClassRow {
 
     fn decide(&self, standing: &Standing, held_before: bool) -> Result<Verdict, DatabaseError> {
         let local = self.local(standing)?;
+        if self.0.get(18) {
+            return Ok(decide_leaving(&local, self.base(standing)?, &standing.parties));
+        }
         let Some(incoming) = self.incoming(standing)? else {
             // Its source does not capture the table: whatever changes here counts as made here.
             return Ok(if local.same { Verdict::Same } else { Verdict::TakeAsOurs });
@@ -134,7 +138,7 @@ impl ClassRow {
         };
         let pending = row.get::<_, bool>(12).then(|| dot(row, 13, lives)).transpose()?;
         let pending = pending.map(|was| Pending { time, was });
-        Ok(LocalRow { present: row.get(6), version, pending, same: row.get(7), in_part: false })
+        Ok(LocalRow { present: row.get(6), version, pending, same: row.get(7), in_part: row.get(19) })
     }
 
     /// The life whose base the table here holds.

@@ -8,7 +8,7 @@ use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::DatabaseError;
 
 use super::stage::QUERIES_AT_ONCE;
-use super::standing::Standing;
+use super::standing::{Standing, Watched};
 use super::{Load, Target, slots};
 use crate::postgres::ledger::{Meta, captured, knowledge, signed};
 use crate::postgres::session::Session;
@@ -18,12 +18,18 @@ const WRITE: &str = "
     INSERT INTO branchline.version AS v (table_id, key, life, generation, time, was_life, was_generation, deleted)
     SELECT f.table_id, f.key, f.life, f.generation, f.time, f.was_life, f.was_generation, f.deleted
       FROM pg_temp.branchline_fact AS f JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
-     WHERE d.verdict IN (2, 3) AND f.place = ANY ($1)
+     WHERE d.verdict IN (2, 3) AND f.place = ANY ($1) AND NOT f.leaving
        AND NOT (f.generation = 0 AND f.own_life IS NULL
                 AND (f.same OR f.life = (SELECT c.base FROM branchline.captured AS c WHERE c.id = f.table_id)))
     ON CONFLICT (table_id, key) DO UPDATE
        SET life = excluded.life, generation = excluded.generation, time = excluded.time,
            was_life = excluded.was_life, was_generation = excluded.was_generation, deleted = excluded.deleted";
+
+/// What left the scope leaves nothing behind: it is nobody's deletion.
+const FORGET_LEFT: &str = "
+    DELETE FROM branchline.version AS v USING pg_temp.branchline_fact AS f
+      JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
+     WHERE f.leaving AND d.verdict = 2 AND f.place = ANY ($1) AND v.table_id = f.table_id AND v.key = f.key";
 const CLEAN_LOG: &str = "
     DELETE FROM branchline.change AS c USING pg_temp.branchline_fact AS f
       JOIN pg_temp.branchline_verdict AS d ON d.class = f.class
@@ -66,9 +72,22 @@ pub(crate) async fn adopt_bases(
     Ok(())
 }
 
+/// Remembers of tables that their source keeps rows of them back.
+pub(crate) async fn mark_parts(session: &Session, standing: &Standing) -> Result<(), DatabaseError> {
+    let new = |watched: &&Watched| {
+        watched.in_part && standing.captured.iter().any(|known| known.id == watched.id && !known.in_part)
+    };
+    let ids: Vec<i32> = standing.tables.iter().flatten().filter(new).map(|watched| watched.id).collect();
+    if ids.is_empty() { Ok(()) } else { captured::set_in_part(session, &ids).await }
+}
+
 /// Writes the versions of what went in.
 pub(crate) async fn write(session: &Session, tables: &[Target]) -> Result<(), DatabaseError> {
-    session.rows_kept(WRITE, &[&slots(tables)]).await.map(drop)
+    session.rows_kept(WRITE, &[&slots(tables)]).await?;
+    if tables.iter().any(Target::tells_leaving) {
+        session.rows(FORGET_LEFT, &[&slots(tables)]).await?;
+    }
+    Ok(())
 }
 
 /// Takes the log's entries of what went in away; to be done when no trigger of the shop's is left to fire.

@@ -5,7 +5,7 @@ use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{Amendment, DatabaseError};
 use branchline_core::version::{ChangeTime, Life};
 
-use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, signed};
+use crate::postgres::ledger::{self, Lives, Meta, captured, knowledge, scope, signed};
 use crate::postgres::session::Session;
 
 /// The lives and generations that everybody knows, and what of their tombstones was removed. One whose key has a change
@@ -36,8 +36,7 @@ pub(crate) async fn amend(session: &Session, amendment: &Amendment) -> Result<u6
         Amendment::BeginLife { epoch, packed, carried_until, clock } => {
             begin_life(session, &own, *epoch, (*packed, *carried_until), *clock).await?
         }
-        // No row is filtered yet, so that there is no record of what a peer was sent.
-        Amendment::ConfirmScope { .. } => 0,
+        Amendment::ConfirmScope { peer } => scope::confirm(session, peer).await?,
         Amendment::SetCompareDue { tables, due } => captured::set_due(session, tables, *due).await?,
     };
     session.run("COMMIT").await?;
@@ -73,6 +72,8 @@ async fn begin_life(
             .await
             .map_err(|error| session.fault(&error))?;
     }
+    // Since the copy was made peers may have got and lost rows that it knows nothing of.
+    scope::doubt(session).await?;
     Meta::begin(session, &own, clock).await?;
     let held = [(own, Generation::new(0))].into_iter().collect();
     knowledge::join_held(session, &lives, &held).await?;

@@ -33,6 +33,7 @@ const UPDATE: &str = "
 const FORGET: &str = "
     WITH changes AS (DELETE FROM branchline.change WHERE table_id = $1),
          versions AS (DELETE FROM branchline.version WHERE table_id = $1),
+         scopes AS (DELETE FROM branchline.scope WHERE table_id = $1),
          tables AS (DELETE FROM branchline.captured WHERE id = $1 AND $2)
     DELETE FROM branchline.missed WHERE table_id = $1";
 

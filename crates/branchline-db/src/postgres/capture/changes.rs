@@ -10,23 +10,26 @@
 //!
 //! Rows are looked up one by one by their keys, unless all of a table are read: what a pack costs hangs on what it
 //! brings, not on the size of tables.
+//!
+//! Where filters keep rows back from the peer, what goes of their tables is decided for all of them at once
+//! ([`super::in_scope`]), before the first is named or read.
+
+mod query;
 
 use branchline_core::backup::RowBatch;
-use branchline_core::id::Generation;
 use branchline_core::pack::{PackPlan, Position, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
-use branchline_core::schema::{Schema, Table, TableName};
+use branchline_core::schema::{Schema, TableName};
 use branchline_core::version::{ChangeTime, Dot, Version};
 
-use super::KEY_BYTES_MAX;
+use super::in_scope;
 use super::key::Key;
 use super::stamp::Taken;
-use crate::postgres::ident::list;
 use crate::postgres::ledger::captured::Captured;
-use crate::postgres::ledger::{Lives, signed};
-use crate::postgres::schema::Relation;
 use crate::postgres::snapshot::{copy_statement, hold_definitions, travelling};
-use crate::postgres::table_reader::TableReader;
+use crate::postgres::table_reader::{Marks, TableReader};
+pub(super) use query::{Picked, logged};
+use query::{Query, of_scoped};
 
 const HAS_VERSIONS: &str = "SELECT EXISTS (SELECT FROM branchline.version WHERE table_id = $1)";
 
@@ -35,16 +38,29 @@ const HAS_VERSIONS: &str = "SELECT EXISTS (SELECT FROM branchline.version WHERE 
 pub(crate) struct PostgresChanges {
     taken: Taken,
     open: Option<TableReader>,
+    /// The plan for which was decided what goes of the tables that it filters, and those that have something.
+    decided: Option<(PackPlan, Vec<i32>)>,
 }
 
 impl PostgresChanges {
     pub(crate) fn of(taken: Taken) -> Self {
-        Self { taken, open: None }
+        Self { taken, open: None, decided: None }
     }
 
     fn captured(&self, table: &TableName) -> Result<&Captured, DatabaseError> {
         let found = self.taken.captured.iter().find(|known| known.name == *table);
         found.ok_or_else(|| DatabaseError::TableUnknown { table: table.clone() })
+    }
+
+    /// Decides what goes of the tables that a plan filters, unless that was done.
+    async fn decide(&mut self, plan: &PackPlan) -> Result<(), DatabaseError> {
+        let Some(to) = &plan.scope else { return Ok(()) };
+        if self.decided.as_ref().is_none_or(|(decided, _)| decided != plan) {
+            self.decided = None;
+            let named = in_scope::decide(&self.taken, plan, to).await?;
+            self.decided = Some((plan.clone(), named));
+        }
+        Ok(())
     }
 
     async fn tables_with(&self, plan: &PackPlan) -> Result<Vec<TableChanges>, DatabaseError> {
@@ -58,20 +74,27 @@ impl PostgresChanges {
         if plan.takes(&newest(position)) {
             named.extend(logged);
         }
+        let scoped = self.decided.as_ref().map_or(&[][..], |(_, named)| named);
         let all = matches!(plan.selection, Selection::Full);
         let has = |known: &&Captured| {
-            all || named.contains(&known.id) || plan.takes(&Version::base(known.base.clone()))
+            let some = if is_filtered(plan, &known.name) {
+                scoped.contains(&known.id)
+            } else {
+                named.contains(&known.id) || plan.takes(&Version::base(known.base.clone()))
+            };
+            all || some
         };
         let changes = |known: &Captured| TableChanges {
             table: known.name.clone(),
             base: known.base.clone(),
-            filtered: false,
+            filtered: known.in_part || is_filtered(plan, &known.name),
         };
         Ok(captured.iter().filter(has).map(changes).collect())
     }
 
     async fn begin(&mut self, name: &TableName, plan: &PackPlan) -> Result<(), DatabaseError> {
         self.open = None;
+        self.decide(plan).await?;
         let known = self.captured(name)?;
         let Taken { reader, catalogue, lives, position, logged, .. } = &self.taken;
         let (table, relation) = catalogue.syncable(name)?;
@@ -79,13 +102,21 @@ impl PostgresChanges {
             let message = format!("table {name} was emptied or rebuilt since the position was taken");
             return Err(DatabaseError::Busy { message });
         }
+        let key = Key::of(table, relation)
+            .map_err(|reason| crate::postgres::error::table_not_syncable(name, reason));
+        if is_filtered(plan, name) {
+            let query = of_scoped(known.id, table, relation, &key?);
+            let stream = reader.copy_out(&format!("COPY ({query}) TO STDOUT")).await?;
+            self.open = Some(TableReader::of(stream, table, Marks::Scoped(lives.clone())));
+            return Ok(());
+        }
         let has_versions: bool = reader.row_kept(HAS_VERSIONS, &[&known.id]).await?.get(0);
         let only_base = !logged.contains(&known.id) && !has_versions;
         let base = plan.takes(&Version::base(known.base.clone()));
         if only_base && base {
             let stream =
                 reader.copy_out(&copy_statement(relation, &travelling(table, relation), false)).await?;
-            self.open = Some(TableReader::of(stream, table, None));
+            self.open = Some(TableReader::of(stream, table, Marks::None));
             return Ok(());
         }
         let query = Query {
@@ -97,17 +128,20 @@ impl PostgresChanges {
             picked: Picked::of(plan, lives)?,
             table,
             relation,
-            key: Key::of(table, relation)
-                .map_err(|reason| crate::postgres::error::table_not_syncable(name, reason))?,
+            key: key?,
         };
         let stream = reader.copy_out(&format!("COPY ({}) TO STDOUT", query.sql())).await?;
-        self.open = Some(TableReader::of(stream, table, Some(lives.clone())));
+        self.open = Some(TableReader::of(stream, table, Marks::Versions(lives.clone())));
         Ok(())
     }
 }
 
+fn is_filtered(plan: &PackPlan, table: &TableName) -> bool {
+    plan.scope.as_ref().is_some_and(|to| to.scope.of(table).is_some())
+}
+
 /// The version of a row that the log names, as far as a plan asks for it.
-fn newest(position: &Position) -> Version {
+pub(super) fn newest(position: &Position) -> Version {
     let dot = Dot::new(position.own.clone(), position.generation);
     Version { dot, time: ChangeTime::default(), was: None }
 }
@@ -127,6 +161,7 @@ impl Changes for PostgresChanges {
     ) -> BoxFuture<'a, Result<Vec<TableChanges>, DatabaseError>> {
         Box::pin(async move {
             self.open = None;
+            self.decide(plan).await?;
             self.tables_with(plan).await
         })
     }
@@ -152,7 +187,7 @@ impl Changes for PostgresChanges {
 
     fn close(self: Box<Self>) -> BoxFuture<'static, Result<(), DatabaseError>> {
         Box::pin(async move {
-            let Self { taken, open } = *self;
+            let Self { taken, open, .. } = *self;
             // A table that was not read to its end would first be sent to its end: hang up instead.
             if open.is_none() {
                 taken.reader.run("COMMIT").await?;
@@ -160,133 +195,5 @@ impl Changes for PostgresChanges {
             }
             Ok(())
         })
-    }
-}
-
-/// Which versions a plan takes, in numbers of the ledger.
-#[derive(Debug)]
-struct Picked {
-    /// Of each life the generation above which rows are taken; nothing where all rows are.
-    floors: Option<Vec<(i32, i64)>>,
-}
-
-impl Picked {
-    fn of(plan: &PackPlan, lives: &Lives) -> Result<Self, DatabaseError> {
-        let Selection::Above(floors) = &plan.selection else {
-            return Ok(Self { floors: None });
-        };
-        let floor = |floor: &branchline_core::pack::Floor| {
-            let above = floor.above.map_or(-1, |above| signed(above.value()));
-            Ok((lives.known(&floor.life)?, above))
-        };
-        Ok(Self { floors: Some(floors.iter().map(floor).collect::<Result<_, DatabaseError>>()?) })
-    }
-
-    /// Whether the version of a row is taken, in SQL; nothing where none is.
-    fn versions(&self, alias: &str) -> Option<String> {
-        let Some(floors) = &self.floors else { return Some("true".to_owned()) };
-        if floors.is_empty() {
-            return None;
-        }
-        let floor =
-            |(life, above): &(i32, i64)| format!("{alias}.life = {life} AND {alias}.generation > {above}");
-        let floors = floors.iter().map(floor).collect::<Vec<_>>().join(" OR ");
-        Some(format!("({floors})"))
-    }
-}
-
-/// The query that reads a table.
-struct Query<'a> {
-    id: i32,
-    own: i32,
-    generation: Generation,
-    /// Whether rows that the log names are taken.
-    logged: bool,
-    /// Whether rows of the base are taken.
-    base: bool,
-    picked: Picked,
-    table: &'a Table,
-    relation: &'a Relation,
-    key: Key,
-}
-
-impl Query<'_> {
-    fn sql(&self) -> String {
-        let id = self.id;
-        let mut parts = Vec::new();
-        if self.logged {
-            parts.push(format!(
-                "SELECT l.key, {}, {}::int8, greatest(l.at, (SELECT v.time + 1 FROM branchline.version AS v
-                          WHERE v.table_id = {id} AND v.key = l.key)), l.was_life, l.was_generation, NULL::bool
-                   FROM logged AS l",
-                self.own,
-                signed(self.generation.value()),
-            ));
-        }
-        if let Some(versions) = self.picked.versions("v") {
-            parts.push(format!(
-                "SELECT v.key, v.life, v.generation, v.time, v.was_life, v.was_generation, v.deleted
-                   FROM branchline.version AS v
-                  WHERE v.table_id = {id} AND {versions} AND NOT EXISTS (SELECT FROM logged AS l WHERE l.key = v.key)"
-            ));
-        }
-        if parts.is_empty() {
-            parts.push("SELECT NULL::text, 0, 0::int8, 0::int8, 0, 0::int8, false WHERE false".to_owned());
-        }
-        let mut sql = format!(
-            "WITH logged AS MATERIALIZED (
-               SELECT c.key, max(c.at) AS at,
-                      CASE WHEN bool_and(c.was_life IS NOT NULL) THEN max(c.was_life) END AS was_life,
-                      CASE WHEN bool_and(c.was_life IS NOT NULL) THEN max(c.was_generation) END AS was_generation
-                 FROM branchline.change AS c
-                WHERE c.table_id = {id} AND octet_length(c.key) <= {KEY_BYTES_MAX} GROUP BY c.key),
-             picked (key, life, generation, time, was_life, was_generation, deleted) AS ({})
-             SELECT p.life, p.generation, p.time, p.was_life, p.was_generation,
-                    coalesce(p.deleted, r.is_there IS NULL), {}
-               FROM picked AS p
-               LEFT JOIN LATERAL (SELECT true AS is_there, t.* FROM {} AS t WHERE {} LIMIT 1) AS r ON true
-              WHERE r.is_there OR p.deleted IS NOT false",
-            parts.join(" UNION ALL "),
-            self.columns(),
-            self.relation.only(),
-            self.key.is("t", "p.key"),
-        );
-        if self.base {
-            sql.push_str(&self.of_the_base());
-        }
-        sql
-    }
-
-    /// The columns that travel: of a row that is gone only the key's, from the text of the key.
-    fn columns(&self) -> String {
-        let values = self.key.values("p.key");
-        let column = |(place, detail): (usize, &crate::postgres::schema::ColumnDetail)| {
-            let gone = "coalesce(p.deleted, r.is_there IS NULL)";
-            let of_key = self.table.key.iter().position(|&key| key == place);
-            let otherwise = of_key.map_or("NULL", |number| values[number].as_str());
-            format!("CASE WHEN {gone} THEN {otherwise} ELSE r.{} END", detail.ident)
-        };
-        let details = self.relation.columns.iter().enumerate();
-        let travelling = details.filter(|(place, _)| !self.table.columns[*place].generated);
-        list(travelling.map(column))
-    }
-
-    fn of_the_base(&self) -> String {
-        let key = self.key.text("t");
-        format!(
-            " UNION ALL SELECT NULL, NULL, NULL, NULL, NULL, false, {} FROM {} AS t
-               WHERE NOT EXISTS (SELECT FROM branchline.version AS v WHERE v.table_id = {} AND v.key = {key})
-                 AND NOT EXISTS (SELECT FROM logged AS l WHERE l.key = {key})",
-            list(
-                self.relation
-                    .columns
-                    .iter()
-                    .zip(&self.table.columns)
-                    .filter(|(_, column)| !column.generated)
-                    .map(|(detail, _)| format!("t.{}", detail.ident))
-            ),
-            self.relation.only(),
-            self.id,
-        )
     }
 }

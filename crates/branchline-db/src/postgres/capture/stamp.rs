@@ -23,7 +23,7 @@ use crate::postgres::ledger::{self, Lives, Meta, knowledge, signed, unsigned};
 use crate::postgres::schema::Catalogue;
 use crate::postgres::session::Session;
 use crate::postgres::sessions::Sessions;
-use crate::postgres::snapshot::{begin_reading, hold_definitions};
+use crate::postgres::snapshot::{begin_packing, hold_definitions};
 use branchline_core::pack::Position;
 
 /// How often a position is begun before the database counts as busy.
@@ -126,7 +126,7 @@ async fn take_held(sessions: &Arc<Sessions>, stamper: &Session) -> Result<Taken,
     let reader = sessions.take().await?;
     reader.yield_to_others().await?;
     for _ in 0..ATTEMPTS_MAX {
-        begin_reading(&reader).await?;
+        begin_packing(&reader).await?;
         if !hold_before(sessions, stamper, &reader).await? {
             reader.run("ROLLBACK").await?;
             continue;
@@ -200,7 +200,7 @@ async fn hold_before(
         Some(state) if *state == SqlState::UNDEFINED_TABLE => Ok(false),
         Some(state) if *state == SqlState::INSUFFICIENT_PRIVILEGE => {
             reader.run("ROLLBACK").await?;
-            begin_reading(reader).await?;
+            begin_packing(reader).await?;
             Ok(true)
         }
         _ => Err(reader.fault(&error)),

@@ -11,9 +11,13 @@ use super::{Lives, broken};
 use crate::postgres::session::Session;
 
 const READ: &str = "
-    SELECT id, name, relation, key_columns, definition, partitions, base, compare_due
-      FROM branchline.captured ORDER BY name";
+    SELECT c.id, c.name, c.relation, c.key_columns, c.definition, c.partitions, c.base, c.compare_due, c.in_part, s.peers
+      FROM branchline.captured AS c
+      LEFT JOIN (SELECT table_id, array_agg(peer) AS peers FROM branchline.scope GROUP BY table_id) AS s
+        ON s.table_id = c.id
+     ORDER BY c.name";
 const SET_BASE: &str = "UPDATE branchline.captured SET base = $2 WHERE id = ANY ($1)";
+const SET_IN_PART: &str = "UPDATE branchline.captured SET in_part = true WHERE id = ANY ($1) AND NOT in_part";
 const SET_DUE: &str =
     "UPDATE branchline.captured SET compare_due = $2 WHERE name = ANY ($1) AND compare_due <> $2";
 const LEFT_OUT: &str = "SELECT name FROM branchline.left_out";
@@ -38,6 +42,10 @@ pub(crate) struct Captured {
     pub(crate) base: Life,
     /// Whether changes of it may have been missed.
     pub(crate) compare_due: bool,
+    /// Whether a filter kept rows of it back where they came from, at any time.
+    pub(crate) in_part: bool,
+    /// The peers that filters kept rows of it from, at any time.
+    pub(crate) kept_from: Vec<String>,
 }
 
 /// All of them, by name.
@@ -53,6 +61,8 @@ pub(crate) async fn read(session: &Session, lives: &Lives) -> Result<Vec<Capture
             partitions: row.get(5),
             base: lives.life(row.get(6))?.clone(),
             compare_due: row.get(7),
+            in_part: row.get(8),
+            kept_from: row.get::<_, Option<Vec<String>>>(9).unwrap_or_default(),
         });
     }
     Ok(all)
@@ -61,6 +71,11 @@ pub(crate) async fn read(session: &Session, lives: &Lives) -> Result<Vec<Capture
 /// Says that the unversioned rows of these tables are the base of another life.
 pub(crate) async fn set_base(session: &Session, ids: &[i32], base: i32) -> Result<(), DatabaseError> {
     session.rows_kept(SET_BASE, &[&ids, &base]).await.map(drop)
+}
+
+/// Says that rows of these tables may be kept back where they come from.
+pub(crate) async fn set_in_part(session: &Session, ids: &[i32]) -> Result<(), DatabaseError> {
+    session.rows_kept(SET_IN_PART, &[&ids]).await.map(drop)
 }
 
 /// Marks tables for a compare, or takes the mark away; answers how many changed.

@@ -37,6 +37,11 @@ impl Lives {
         Ok(lives)
     }
 
+    /// All of them, with their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (i32, &Life)> {
+        self.by_id.iter().map(|(id, life)| (*id, life))
+    }
+
     /// The life of that number.
     pub(crate) fn life(&self, id: i32) -> Result<&Life, DatabaseError> {
         self.by_id.get(&id).ok_or_else(|| broken("the number of a life"))

@@ -13,7 +13,7 @@ use crate::postgres::apply::facts::Subject;
 use crate::postgres::apply::pass::Pass;
 use crate::postgres::apply::standing::Standing;
 use crate::postgres::ledger::{broken, knowledge};
-use crate::postgres::table_reader::TableReader;
+use crate::postgres::table_reader::{Marks, TableReader};
 
 /// Held rows of the table are read with what the ledger says of them; `{held}` is the temporary table.
 const ABOUT: &str = "
@@ -138,13 +138,13 @@ async fn written(
     let columns = crate::postgres::ident::list(travelling.map(column));
     let slot = target.slot;
     let sql = format!(
-        "COPY (SELECT f.life, f.generation, f.time, f.was_life, f.was_generation, f.deleted, {columns}
+        "COPY (SELECT f.life, f.generation, f.time, f.was_life, f.was_generation, f.deleted, f.leaving, {columns}
                  FROM {} AS h JOIN pg_temp.branchline_fact AS f ON f.place = {slot} AND f.number = h.branchline_number
                 ORDER BY h.branchline_number) TO STDOUT",
         held_table(slot)
     );
     let stream = pass.session.copy_out(&sql).await?;
-    let mut reader = TableReader::of(stream, &target.table, Some(standing.lives.clone()));
+    let mut reader = TableReader::of(stream, &target.table, Marks::Scoped(standing.lives.clone()));
     let mut lines = Vec::new();
     while let Some(batch) = reader.next_batch(pass.session).await? {
         lines.extend(batch.objects().map(|object| String::from_utf8_lossy(object).into_owned()));
