@@ -34,6 +34,7 @@ mod quiet;
 mod removal;
 mod retry;
 mod rows;
+mod sources;
 mod spelling;
 mod stage;
 mod staging;
