@@ -36,6 +36,7 @@ mod refit;
 mod removal;
 mod retry;
 mod rows;
+mod sources;
 mod spelling;
 mod stage;
 mod staging;

@@ -7,7 +7,8 @@
 //! the snapshot gives batches; one thread encodes, hashes and compresses; the frame goes to the spool. Memory is
 //! bounded by the queues: 8 batches of 256 KiB, and as much of the frame.
 //!
-//! Parents stand before children. In a full backup every table stands, in an increment those that have something.
+//! Parents stand before children. In a full backup every table stands, in an increment those that have something, and those of
+//! which a peer does not know yet that filters keep rows of them back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -244,7 +245,8 @@ async fn read_tables(
     let mut summaries = Vec::new();
     for mut summary in std::mem::take(&mut rows.tables) {
         rows.source.open(&summary.name).await?;
-        let mut begun = rows.keep_empty;
+        // That rows of a table are kept back is told also where none of it goes.
+        let mut begun = rows.keep_empty || summary.filtered;
         if begun {
             give(Piece::Table(summary.name.clone())).await?;
         }

@@ -28,7 +28,6 @@ use super::super::ledger::captured::{self, CapturedTable};
 use super::super::ledger::change::NOW;
 use super::super::ledger::knowledge;
 use super::super::ledger::life::{self, Lives};
-use super::super::ledger::scope;
 use super::super::ledger::standing;
 use super::super::ledger::version::{self, COLUMNS, REPLACING};
 use super::plan::TablePlan;
@@ -276,37 +275,6 @@ impl<'a> Versioned<'a> {
         self.connection.execute(&sql, params![table.captured.id]).map_err(failed)?;
         self.strike(plan, table)?;
         self.note_taken(plan, table, &format!(" WHERE {}", Removal::OF_THE_BACKUP))
-    }
-
-    /// Where the source does not get the table whole: it has the rows that came from it.
-    fn enter(&self, plan: &TablePlan, table: &VersionedTable<'_>) -> Result<(), DatabaseError> {
-        let (id, source) = (table.captured.id, &self.origin(plan).source);
-        if !scope::has_scope(self.connection, source, id)? {
-            return Ok(());
-        }
-        let places: Vec<_> = (0..plan.key.len()).map(|place| format!("k{place}")).collect();
-        let values: Vec<_> = plan.key.iter().map(|place| format!("s.c{place}")).collect();
-        let sql = scope::came(
-            &places.join(", "),
-            &format!("{}, {}", staged_key(plan, table), values.join(", ")),
-            &stage_table(plan),
-        );
-        self.connection.execute(&sql, params![source.as_str(), id]).map(drop).map_err(failed)
-    }
-
-    /// The source has no more what it deleted. What left for us it has; yet that it is gone here is no news for it.
-    fn strike(&self, plan: &TablePlan, table: &VersionedTable<'_>) -> Result<(), DatabaseError> {
-        let (id, source) = (table.captured.id, &self.origin(plan).source);
-        if !scope::has_scope(self.connection, source, id)? {
-            return Ok(());
-        }
-        let keys = format!(
-            "SELECT {} FROM {} AS s WHERE {}",
-            staged_key(plan, table),
-            stage_table(plan),
-            Removal::TOLD
-        );
-        self.connection.execute(&scope::struck(&keys), params![source.as_str(), id]).map(drop).map_err(failed)
     }
 
     fn put(

@@ -16,6 +16,7 @@
 //! A row with a version that is not there, though nothing noted that it went, is left out: a compare will name it.
 
 mod query;
+mod read;
 mod scoped;
 
 use std::cell::RefCell;
@@ -23,11 +24,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use branchline_core::backup::RowBatch;
-use branchline_core::backup::v1::{Deletion, RowMark, RowWriter};
 use branchline_core::pack::{PackPlan, PackRequest, Position, ScopedPeer, Selection};
 use branchline_core::ports::{BoxFuture, Changes, DatabaseError, TableChanges};
 use branchline_core::schema::{Schema, TableName};
-use rusqlite::{Connection, Row, Statement, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::super::connect::{self, Place};
 use super::super::day;
@@ -39,7 +39,8 @@ use super::super::rows::TableRows;
 use super::super::schema::Catalogue;
 use super::super::thread::{Reply, Requests, Serve, Session, answer};
 use super::position;
-use query::{DELETED_PLACE, KEY_PLACE, Query};
+use query::{KEY_PLACE, Query};
+use read::TableRead;
 use scoped::Prepared;
 
 /// A snapshot of a SQLite file at a position.
@@ -198,7 +199,7 @@ impl Reader {
             let is_scoped = scope_of(plan, table).is_some();
             let has_something = plan.selection == Selection::Full
                 || match is_scoped {
-                    true => scoped::has_something(self, table)?,
+                    true => self.prepared.borrow().as_ref().is_some_and(|prepared| prepared.names(table)),
                     false => {
                         (takes_own && exists(&mut is_stamped)?)
                             || exists(&mut has_versions)?
@@ -278,129 +279,6 @@ impl Reader {
 /// The peer that a plan is for, where it does not get all rows of a table.
 fn scope_of<'a>(plan: &'a PackPlan, table: &CapturedTable) -> Option<&'a ScopedPeer> {
     plan.scope.as_ref().filter(|peer| peer.scope.of(&table.name).is_some())
-}
-
-/// One table that is being read.
-struct TableRead<'a> {
-    reader: &'a Reader,
-    table: &'a CapturedTable,
-    /// The peer, where it does not get all rows of the table.
-    scoped: Option<&'a ScopedPeer>,
-    rows: TableRows<'a>,
-    key_width: usize,
-    sql: String,
-}
-
-impl TableRead<'_> {
-    /// Serves the cursor for as long as nothing but its rows is asked for; gives back what else was asked.
-    fn serve(self, plan: &PackPlan, reply: Reply<()>, requests: &mut Requests<Request>) -> Option<Request> {
-        let mut statement = match self.reader.connection.prepare(&self.sql) {
-            Ok(statement) => statement,
-            Err(error) => {
-                answer(reply, Err(failed(error)));
-                return None;
-            }
-        };
-        let mut rows = match statement.query([]) {
-            Ok(rows) => rows,
-            Err(error) => {
-                answer(reply, Err(failed(error)));
-                return None;
-            }
-        };
-        answer(reply, Ok(()));
-        let mut writer = self.rows.writer();
-        let mut is_over = false;
-        loop {
-            match requests.blocking_recv() {
-                Some(Request::Next { reply }) => {
-                    let batch = if is_over { Ok(None) } else { self.next(plan, &mut rows, &mut writer) };
-                    is_over = !matches!(batch, Ok(Some(_)));
-                    answer(reply, batch);
-                }
-                other => return other,
-            }
-        }
-    }
-
-    /// The next rows; once there are none, what went is on record.
-    fn next(
-        &self,
-        plan: &PackPlan,
-        rows: &mut rusqlite::Rows<'_>,
-        writer: &mut RowWriter,
-    ) -> Result<Option<RowBatch>, DatabaseError> {
-        let batch = self.batch(plan, rows, writer)?;
-        if let Some(peer) = self.scoped.filter(|_| batch.is_none()) {
-            self.reader.enter(peer, self.table)?;
-        }
-        Ok(batch)
-    }
-
-    fn batch(
-        &self,
-        plan: &PackPlan,
-        rows: &mut rusqlite::Rows<'_>,
-        writer: &mut RowWriter,
-    ) -> Result<Option<RowBatch>, DatabaseError> {
-        while !writer.is_full() {
-            let Some(row) = rows.next().map_err(failed)? else { break };
-            self.write(plan, row, writer)?;
-        }
-        let batch = writer.take();
-        Ok((batch.rows > 0).then_some(batch))
-    }
-
-    fn write(&self, plan: &PackPlan, row: &Row<'_>, writer: &mut RowWriter) -> Result<(), DatabaseError> {
-        if self.scoped.is_some() {
-            return self.write_scoped(row, writer);
-        }
-        let version = self.reader.lives.version(row, 0)?;
-        if version.as_ref().is_some_and(|version| !plan.takes(version)) {
-            return Ok(());
-        }
-        let is_there = version.is_none() || self.is_there(row)?;
-        let is_deleted: bool = row.get(DELETED_PLACE).map_err(failed)?;
-        let mark = |deletion| RowMark { version: version.clone(), deletion };
-        let is_nameless = self.has_null_key(row)?;
-        if is_there || (!is_deleted && is_nameless) {
-            self.rows.write(&mark(None), row, writer)
-        } else if is_deleted && !is_nameless {
-            self.rows.write_deletion(&mark(Some(Deletion::Deleted)), row, KEY_PLACE, writer)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Of a table that its peer does not get whole: what goes is decided.
-    fn write_scoped(&self, row: &Row<'_>, writer: &mut RowWriter) -> Result<(), DatabaseError> {
-        let deletion = match row.get::<_, i64>(DELETED_PLACE).map_err(failed)? {
-            scoped::DELETED => Some(Deletion::Deleted),
-            scoped::LEFT => Some(Deletion::OutOfScope),
-            _ => None,
-        };
-        let mark = RowMark { version: self.reader.lives.version(row, 0)?, deletion };
-        match deletion {
-            None => self.rows.write(&mark, row, writer),
-            Some(_) => self.rows.write_deletion(&mark, row, KEY_PLACE, writer),
-        }
-    }
-
-    /// Whether the row of the shop's table was found: its key is not NULL then.
-    fn is_there(&self, row: &Row<'_>) -> Result<bool, DatabaseError> {
-        let key = self.rows.key().first().map_or(0, |place| place + KEY_PLACE + self.key_width);
-        Ok(row.get_ref(key).map_err(failed)? != rusqlite::types::ValueRef::Null)
-    }
-
-    /// Whether the row is one whose key holds a NULL: it is refused by name, and once it is gone there is nothing to tell.
-    fn has_null_key(&self, row: &Row<'_>) -> Result<bool, DatabaseError> {
-        for place in 0..self.key_width {
-            if row.get_ref(KEY_PLACE + place).map_err(failed)? == rusqlite::types::ValueRef::Null {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 #[cfg(test)]

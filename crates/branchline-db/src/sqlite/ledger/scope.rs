@@ -17,7 +17,8 @@
 //! versions.
 //!
 //! `branchline_scope` says under which scope (its digest) the rows of a table were chosen for a peer: where it is another
-//! one now, each row is looked at.
+//! one now, each row is looked at. `told` is 2 once the peer knows that rows of the table are kept back, and 1 where the
+//! backup that is under way says so.
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub(super) const TABLE: &str = "CREATE TABLE main.branchline_scope (
     peer TEXT NOT NULL,
     table_id INTEGER NOT NULL,
     digest TEXT NOT NULL,
+    told INTEGER NOT NULL,
     PRIMARY KEY (peer, table_id)
 )";
 pub(in super::super) const ROWS_NAME: &str = "branchline_in_scope";
@@ -61,9 +63,10 @@ pub(in super::super) const THERE: i64 = 10;
 /// It is at the peer, which made it out of its scope.
 pub(in super::super) const STAYS: i64 = 11;
 
-const DIGESTS: &str = "SELECT table_id, digest FROM main.branchline_scope WHERE peer = ?1";
-const SET_DIGEST: &str =
-    "INSERT OR REPLACE INTO main.branchline_scope (peer, table_id, digest) VALUES (?1, ?2, ?3)";
+const ALL: &str = "SELECT table_id, digest, told FROM main.branchline_scope WHERE peer = ?1";
+const SET: &str = "INSERT INTO main.branchline_scope (peer, table_id, digest, told) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (peer, table_id) DO UPDATE SET digest = excluded.digest, told = max(told, excluded.told)";
+const TOLD: &str = "UPDATE main.branchline_scope SET told = 2 WHERE peer = ?1 AND told = 1";
 const FORGET_DIGEST: &str = "DELETE FROM main.branchline_scope WHERE peer = ?1 AND table_id = ?2";
 const FORGET_ROWS: &str = "DELETE FROM main.branchline_in_scope WHERE peer = ?1 AND table_id = ?2";
 const REOPEN: &str = "UPDATE main.branchline_in_scope SET state = 0
@@ -79,24 +82,36 @@ const FORGET_TABLE: [&str; 2] = [
     "DELETE FROM main.branchline_scope WHERE table_id = ?1",
 ];
 
-/// The digests of the scopes under which the tables of a peer were packed, by table.
-pub(in super::super) fn digests(
+/// Under which scope a table was packed for a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct PackedScope {
+    pub(in super::super) digest: String,
+    /// Whether the peer knows that rows of it are kept back.
+    pub(in super::super) is_told: bool,
+}
+
+/// Under which scopes the tables of a peer were packed, by table.
+pub(in super::super) fn packed(
     connection: &Connection,
     peer: &ServerId,
-) -> Result<BTreeMap<i64, String>, DatabaseError> {
-    let mut statement = connection.prepare(DIGESTS).map_err(failed)?;
-    let rows = statement.query_map(params![peer.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+) -> Result<BTreeMap<i64, PackedScope>, DatabaseError> {
+    let mut statement = connection.prepare(ALL).map_err(failed)?;
+    let rows = statement.query_map(params![peer.as_str()], |row| {
+        Ok((row.get(0)?, PackedScope { digest: row.get(1)?, is_told: row.get::<_, i64>(2)? == 2 }))
+    });
     rows.map_err(failed)?.collect::<rusqlite::Result<_>>().map_err(failed)
 }
 
-/// Puts down under which scope a table was packed for a peer.
-pub(in super::super) fn set_digest(
+/// Puts down under which scope a table was packed for a peer, and whether the backup says that it is one.
+pub(in super::super) fn set_packed(
     connection: &Connection,
     peer: &ServerId,
     table: i64,
     digest: &str,
+    tells: bool,
 ) -> Result<(), DatabaseError> {
-    connection.execute(SET_DIGEST, params![peer.as_str(), table, digest]).map(drop).map_err(failed)
+    let values = params![peer.as_str(), table, digest, i64::from(tells)];
+    connection.execute(SET, values).map(drop).map_err(failed)
 }
 
 /// Forgets what a peer was sent of a table, which it gets whole from now on.
@@ -184,6 +199,7 @@ impl<'a> Entries<'a> {
 /// The backup that was under way to a peer was applied there; answers how many rows that settles.
 pub(in super::super) fn confirm(connection: &Connection, peer: &ServerId) -> Result<u64, DatabaseError> {
     let mut settled = 0;
+    connection.execute(TOLD, params![peer.as_str()]).map_err(failed)?;
     for sql in [LEFT, ARRIVED] {
         settled += connection.execute(sql, params![peer.as_str()]).map_err(failed)?;
     }

@@ -3,7 +3,7 @@
 use branchline_core::ports::Amendment;
 use branchline_core::scope::Filter;
 use branchline_core::version::ChangeTime;
-use branchline_testkit::database::capturing::{TestServer, assert_quiet, send};
+use branchline_testkit::database::capturing::{TestServer, assert_quiet, deliver, send};
 use branchline_testkit::database::{table_name, worked};
 
 use super::with_tables;
@@ -146,4 +146,31 @@ async fn a_new_life_does_not_trust_its_record_and_leaves_a_peer_what_it_made() {
         (backup.leaving("goods"), store.query("SELECT id FROM goods ORDER BY id").await),
         (1, vec!["3".to_owned(), "7".to_owned(), "8".to_owned()])
     );
+}
+
+#[tokio::test]
+async fn a_row_that_left_here_is_not_taken_out_where_it_still_is() {
+    let (mut hq, mut store) = two(GOODS, THREE, filter("goods", "name <> 'b'", true)).await;
+    let mut till = TestServer::over(with_tables(GOODS).await, "TILL");
+    till.attach().await;
+    hq.filter_for(&till.id, filter("goods", "id > 0", true));
+    send(&mut hq, &mut till).await;
+    store.filter_for(&hq.id, filter("goods", "name <> 'c'", true));
+    send(&mut store, &mut hq).await;
+    store.write("UPDATE goods SET name = 'c' WHERE id = 1").await;
+    let (backup, report) = send(&mut store, &mut hq).await;
+    assert_eq!((backup.leaving("goods"), backup.merged(&report, "goods").deleted), (1, 1));
+    assert_eq!(hq.query("SELECT id FROM goods ORDER BY id").await, ["2", "3"]);
+    for (target, kept) in [(&mut store, ["1", "3"].as_slice()), (&mut till, ["1", "2", "3"].as_slice())] {
+        let full = hq.full_for(&target.id).await;
+        assert_eq!(full.leaving("goods"), 0);
+        let report = deliver(&mut hq, target, &full).await;
+        assert_eq!(full.merged(&report, "goods").deleted, 0);
+        assert_eq!(target.query("SELECT id FROM goods ORDER BY id").await, kept);
+    }
+    // It is back when the store's filter lets it through.
+    store.write("UPDATE goods SET name = 'a' WHERE id = 1").await;
+    send(&mut store, &mut hq).await;
+    assert_eq!(hq.query("SELECT id FROM goods ORDER BY id").await, ["1", "2", "3"]);
+    assert_quiet(&mut hq, &mut store).await;
 }
