@@ -33,8 +33,8 @@ async fn write_unnoted(server: &TestServer, table: &str, statements: &str) {
 
 async fn spec_of(server: &TestServer, table: &str) -> HashSpec {
     let schema = worked(server.database().schema().await);
-    let specs = specs_of(&schema).into_iter();
-    specs.filter(|spec| spec.table == table_name(table)).last().expect("a table with a key")
+    let mut specs = specs_of(&schema).into_iter();
+    specs.find(|spec| spec.table == table_name(table)).expect("a table with a key")
 }
 
 async fn count_as_changed(server: &TestServer, table: &str, keys: &[&str]) -> Result<u64, DatabaseError> {
