@@ -139,8 +139,8 @@ async fn a_ledger_from_before_filters_takes_them_up() {
     drop(port);
     database
         .execute(
-            "DROP TABLE branchline.in_scope, branchline.scope; ALTER TABLE branchline.captured DROP in_part;
-             DELETE FROM branchline.migration WHERE version = 3",
+            "DROP TABLE branchline.in_scope, branchline.scope; ALTER TABLE branchline.captured DROP in_part; ALTER TABLE branchline.meta DROP forgotten;
+             DELETE FROM branchline.migration WHERE version > 3",
         )
         .await;
     let port = database.open().await;

@@ -39,7 +39,7 @@ async fn a_ledger_of_before_gets_what_filters_need() {
             .write(
                 "DROP TABLE branchline_in_scope; DROP TABLE branchline_scope;
                 ALTER TABLE branchline_captured DROP COLUMN in_part;
-                DELETE FROM branchline_migrations WHERE version = 4",
+                DELETE FROM branchline_migrations WHERE version = 5",
             )
             .await;
         assert_eq!(server.state().await.tables.len(), 1);
