@@ -108,10 +108,6 @@ fn meet(
         let parties = &versioned.origin(plan).parties;
         let verdict = match deletion {
             Some(Deletion::OutOfScope) => leaving_beside(held, &table, parties),
-            // The source has it in scope again: what it said before does not hold any more.
-            None if tells_that_it_left(rows, held) && held.source == versioned.request.source => {
-                Verdict::Take
-            }
             _ => decide_beside_held(&incoming, &held.version, same, parties),
         };
         if verdict.is_conflict() {
@@ -142,20 +138,6 @@ fn meet(
 fn leaving_beside(held: &HeldLine, table: &VersionedTable<'_>, parties: &Parties) -> Verdict {
     let local = LocalRow { present: true, version: Some(held.version.clone()), ..LocalRow::default() };
     decide_leaving(&local, table.base_here, parties)
-}
-
-/// Whether a held line says that its row left.
-fn tells_that_it_left(plan: &TablePlan, held: &HeldLine) -> bool {
-    let key: Vec<&ColumnName> = plan.key.iter().map(|&column| &plan.columns[column].name).collect();
-    mark_of(&plan.name, &key, held).is_some_and(|mark| mark.deletion == Some(Deletion::OutOfScope))
-}
-
-/// What a held line says of itself; nothing where it cannot be read any more.
-fn mark_of(table: &TableName, key: &[&ColumnName], held: &HeldLine) -> Option<RowMark> {
-    let columns: Vec<ColumnSummary> = held.columns()?;
-    let place = |name: &ColumnName| columns.iter().position(|column| column.name == *name);
-    let key: Vec<usize> = key.iter().map(|name| place(name)).collect::<Option<_>>()?;
-    RowReader::new(table, &columns).read_marked(&held.line, 1, &key, &mut Vec::new()).ok()
 }
 
 /// The place of a staged row's values in the query.

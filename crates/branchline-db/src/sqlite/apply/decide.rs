@@ -61,9 +61,6 @@ pub(super) fn table(
         of("same AND verdict IN ('old', 'same')")?,
         of("(verdict IN ('old', 'same') AND NOT same) OR verdict = 'keep'")?,
     );
-    if !is_removal {
-        versioned.enter_undone(plan, table)?;
-    }
     let leave = format!(
         "DELETE FROM {stage} WHERE n IN (SELECT n FROM {decided} WHERE verdict IN ('old', 'same', 'keep'))"
     );

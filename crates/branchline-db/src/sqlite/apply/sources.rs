@@ -8,7 +8,6 @@ use rusqlite::params;
 
 use super::super::error::failed;
 use super::super::ledger::scope;
-use super::decide::decided_table;
 use super::plan::TablePlan;
 use super::stage::Removal;
 use super::statement::stage_table;
@@ -27,28 +26,6 @@ impl Versioned<'_> {
             &places.join(", "),
             &format!("{}, {}", staged_key(plan, table), values.join(", ")),
             &stage_table(plan),
-        );
-        self.connection.execute(&sql, params![source.as_str(), id]).map(drop).map_err(failed)
-    }
-
-    /// Rows that came and do not go in, because what is here is the same or outranks them, are at the source too. What is
-    /// the same here says nothing new; but what is being taken out there may stay: when that was decided nobody here knew
-    /// of what came now. An old row says something only where nothing is known.
-    pub(super) fn enter_undone(
-        &self,
-        plan: &TablePlan,
-        table: &VersionedTable<'_>,
-    ) -> Result<(), DatabaseError> {
-        let (id, source) = (table.captured.id, &self.origin(plan).source);
-        if !scope::has_scope(self.connection, source, id)? {
-            return Ok(());
-        }
-        let places: Vec<_> = (0..plan.key.len()).map(|place| format!("k{place}")).collect();
-        let values: Vec<_> = plan.key.iter().map(|place| format!("s.c{place}")).collect();
-        let sql = scope::came_undone(
-            &places.join(", "),
-            &format!("{}, {}", staged_key(plan, table), values.join(", ")),
-            &format!("{} AS s JOIN {} AS d ON d.n = s.n", stage_table(plan), decided_table(plan)),
         );
         self.connection.execute(&sql, params![source.as_str(), id]).map(drop).map_err(failed)
     }

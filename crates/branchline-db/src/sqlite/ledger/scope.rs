@@ -63,9 +63,6 @@ pub(in super::super) const THERE: i64 = 10;
 /// It is at the peer, which made it out of its scope.
 pub(in super::super) const STAYS: i64 = 11;
 
-/// A row that comes again has another number than a position that was taken before saw, and so is not taken for what it
-/// was then.
-const NEXT: &str = "(SELECT max(n.id) + 1 FROM main.branchline_in_scope AS n)";
 const ALL: &str = "SELECT table_id, digest, told FROM main.branchline_scope WHERE peer = ?1";
 const SET: &str = "INSERT INTO main.branchline_scope (peer, table_id, digest, told) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (peer, table_id) DO UPDATE SET digest = excluded.digest, told = max(told, excluded.told)";
@@ -164,8 +161,7 @@ impl<'a> Entries<'a> {
                  (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (peer, table_id, key) DO UPDATE SET state =
                  CASE WHEN excluded.state = {COMES} AND state IN ({CAME}, {THERE}, {STAYS}) THEN {THERE}
-                 ELSE excluded.state END
-              WHERE id IS ?13",
+                 ELSE excluded.state END",
             columns_of_noted(""),
         );
         let mut put = connection.prepare(&sql).map_err(failed)?;
@@ -174,8 +170,7 @@ impl<'a> Entries<'a> {
         Ok(Self(put))
     }
 
-    /// The row goes to the peer. Its key's text, its values, and the number of its entry as the position saw it stand in
-    /// `row` from `first` on.
+    /// The row goes to the peer. Its key's text, and then its values, stand in `row` from `first` on.
     pub(in super::super) fn comes(&mut self, row: &Row<'_>, first: usize) -> Result<(), DatabaseError> {
         self.put(COMES, row, first)
     }
@@ -193,7 +188,7 @@ impl<'a> Entries<'a> {
         first: usize,
     ) -> Result<(), DatabaseError> {
         self.0.raw_bind_parameter(4, state).map_err(failed)?;
-        for (parameter, place) in [3].into_iter().chain(5..).zip(first..=first + KEY_COLUMNS_MAX + 1) {
+        for (parameter, place) in [3].into_iter().chain(5..).zip(first..=first + KEY_COLUMNS_MAX) {
             let value = ToSqlOutput::Borrowed(row.get_ref(place).map_err(failed)?);
             self.0.raw_bind_parameter(parameter, value).map_err(failed)?;
         }
@@ -217,19 +212,7 @@ pub(in super::super) fn came(keys: &str, values: &str, rows: &str) -> String {
     format!(
         "INSERT INTO main.branchline_in_scope (peer, table_id, state, key, {keys})
          SELECT ?1, ?2, {CAME}, {values} FROM {rows} AS s WHERE true
-         ON CONFLICT (peer, table_id, key) DO UPDATE SET state = excluded.state, id = {NEXT}"
-    )
-}
-
-/// The statement that enters rows which came from a peer and do not go in; `rows` joins them (alias `s`) with what was decided
-/// (alias `d`). Its parameters are the peer and the table.
-pub(in super::super) fn came_undone(keys: &str, values: &str, rows: &str) -> String {
-    format!(
-        "INSERT INTO main.branchline_in_scope (peer, table_id, state, key, {keys})
-         SELECT ?1, ?2, CASE d.verdict WHEN 'same' THEN 0 ELSE {CAME} END, {values} FROM {rows}
-          WHERE d.verdict IN ('same', 'keep', 'old')
-         ON CONFLICT (peer, table_id, key) DO UPDATE SET state = {CAME}, id = {NEXT}
-          WHERE state = {LEAVES} OR excluded.state = {CAME} AND state NOT IN ({THERE}, {STAYS})"
+         ON CONFLICT (peer, table_id, key) DO UPDATE SET state = excluded.state"
     )
 }
 

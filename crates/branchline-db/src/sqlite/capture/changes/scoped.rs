@@ -154,7 +154,7 @@ impl Found {
         locked(&writer, || {
             for table in &self.settled {
                 let mut entries = Entries::new(&writer, &peer.peer, *table)?;
-                let mut rows = settled.query(params![table, peer.peer.as_str()]).map_err(failed)?;
+                let mut rows = settled.query(params![table]).map_err(failed)?;
                 while let Some(row) = rows.next().map_err(failed)? {
                     let is_there = row.get::<_, i64>(0).map_err(failed)? == IS_THERE;
                     entries.put(if is_there { scope::THERE } else { scope::STAYS }, row, 1)?;
@@ -168,14 +168,11 @@ impl Found {
     }
 }
 
-/// The candidates of a table (`?1`) for a peer (`?2`) for which something holds: what becomes of each, the text of its key, its
-/// values, and the number of its entry.
+/// The candidates of a table for which something holds: what becomes of each, the text of its key, and its values.
 fn of_candidates(which: &str) -> String {
     format!(
-        "SELECT kind, key, {}, (SELECT e.id FROM main.branchline_in_scope AS e
-             WHERE e.peer = ?2 AND e.table_id = c.table_id AND e.key = c.key)
-         FROM temp.branchline_candidate AS c WHERE c.table_id = ?1 AND {which}",
-        columns_of_noted("c."),
+        "SELECT kind, key, {} FROM temp.branchline_candidate WHERE table_id = ?1 AND {which}",
+        columns_of_noted(""),
     )
 }
 
@@ -197,7 +194,7 @@ pub(super) fn enter(
     locked(&writer, || {
         scope::reopen(&writer, &peer.peer, table.id)?;
         let mut entries = Entries::new(&writer, &peer.peer, table.id)?;
-        let mut rows = going.query(params![table.id, peer.peer.as_str()]).map_err(failed)?;
+        let mut rows = going.query(params![table.id]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             match row.get::<_, i64>(0).map_err(failed)? {
                 GOES => entries.comes(row, 1)?,
