@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use super::copy::{RowFields, recycle};
 use super::error::table_not_syncable;
 use super::ident::list;
-use super::row_scope::ScopeSql;
+use super::row_scope::{self, ScopeSql};
 use super::schema::Catalogue;
 use super::session::Session;
 use super::snapshot::copy_statement;
@@ -80,7 +80,10 @@ async fn each_row(
     let mut stream = Box::pin(session.copy_out(&statement).await?);
     let mut spare: Vec<Value<'static>> = Vec::with_capacity(places.len());
     while let Some(line) = stream.next().await {
-        let line = line.map_err(|error| session.fault(&error))?;
+        let line = line.map_err(|error| match is_whole {
+            true => session.fault(&error),
+            false => row_scope::fault(session, &spec.table, &error),
+        })?;
         let mut values = recycle(spare);
         fields.read(&line, &mut values).map_err(|_| {
             let reason = "its text is not what PostgreSQL writes, or not UTF-8".to_owned();

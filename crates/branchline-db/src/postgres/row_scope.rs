@@ -136,6 +136,18 @@ impl<'a> ScopeSql<'a> {
     }
 }
 
+/// What the conditions of a table's scope ran into, or what else failed: that they can be asked does not say that they have
+/// an answer for each row.
+pub(crate) fn fault(session: &Session, table: &TableName, error: &tokio_postgres::Error) -> DatabaseError {
+    let by_condition = |code: &str| ["22", "42", "P0"].iter().any(|class| code.starts_with(class));
+    match error.as_db_error().filter(|report| by_condition(report.code().code())) {
+        Some(report) => {
+            DatabaseError::FilterInvalid { table: table.clone(), message: report.message().to_owned() }
+        }
+        None => session.fault(error),
+    }
+}
+
 fn columns(relation: &Relation) -> String {
     list(relation.columns.iter().map(|column| &column.ident))
 }

@@ -6,6 +6,7 @@ mod bulk;
 mod capturing;
 mod connection;
 mod database;
+mod filtering;
 mod interference;
 mod introspection;
 mod matrix;

@@ -8,6 +8,7 @@
 //! A seed decides what is written and when backups are cut, counted in changes; how the sessions get in each other's
 //! way is up to the machine. The seed of a failure is in what it prints; `BRANCHLINE_SEED=7` runs one alone.
 
+mod filtered;
 mod statements;
 mod traffic;
 

@@ -17,6 +17,7 @@
 //! | `meeting` | an apply that meets the shop at work on the same rows |
 //! | `filtering` | rows that filters keep back: which travel, leave, and come back |
 //! | `following` | rows that stay behind, leave and come with the rows that they point at |
+//! | `crossing` | filters, where backups cross |
 //! | `living` | new lives, and servers whose changes nobody captures |
 //!
 //! [`Capture`]: branchline_core::ports::Capture
@@ -25,6 +26,7 @@
 
 pub mod attaching;
 mod carried;
+pub mod crossing;
 pub mod deciding;
 pub mod echoing;
 pub mod filtering;
@@ -39,6 +41,7 @@ pub mod packing;
 mod server;
 
 pub use carried::{CarriedBackup, CarriedRow};
+pub use filtering::{assert_scope_is_same, difference, filter};
 pub use server::{TestServer, answer, assert_quiet, assert_same, deliver, pair, send, settle};
 
 /// Makes a test of each claim. `$fixture` names a function that answers a [`Fixture`](crate::database::Fixture).
@@ -172,6 +175,15 @@ macro_rules! capture_suite {
             what_others_made_does_not_follow_a_parent
             a_row_that_unknown_rows_hang_on_does_not_leave
             what_is_not_followed_is_not_taken_along
+            what_is_held_of_a_row_goes_when_it_leaves
+            what_comes_back_before_it_could_leave_stays
+        );
+        $crate::capture_suite!(@module $fixture; crossing;
+            a_row_that_outlives_a_deletion_stays_on_record
+            equal_changes_that_take_a_row_out_leave_it_on_record
+            what_comes_before_a_position_is_read_is_not_forgotten
+            two_rows_of_one_key_that_cross_are_both_on_record
+            after_a_restore_all_of_the_scope_goes_once_more
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 
-use branchline_core::backup::v1::{RowError, RowFault, RowMark, RowReader};
+use branchline_core::backup::v1::{Deletion, RowError, RowFault, RowMark, RowReader};
 use branchline_core::backup::{ColumnSummary, RowBatch, TableSummary};
 use branchline_core::ports::{DatabaseError, TableMerge};
 use branchline_core::schema::{ColumnName, TableName};
@@ -241,6 +241,10 @@ impl OpenCopy {
                 self.reader.read(object, self.rows, &mut values).map(|()| RowMark::default())
             };
             let mark = read.map_err(|error| DatabaseError::Row { table: columns.table.clone(), error })?;
+            if mark.deletion == Some(Deletion::OutOfScope) && !target.came.filtered {
+                // It must not be taken for a deletion, which would be passed on.
+                return Err(malformed(columns, self.rows));
+            }
             let mut fault = None;
             let mut first = true;
             for (number, value) in values.drain(..).enumerate() {

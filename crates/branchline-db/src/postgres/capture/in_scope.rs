@@ -35,9 +35,8 @@ use crate::postgres::ident::list;
 use crate::postgres::ledger::captured::Captured;
 use crate::postgres::ledger::scope::{self, CAME, CONFIRMED, Decided, LEAVING, OPEN, OWN, Recorded};
 use crate::postgres::ledger::signed;
-use crate::postgres::row_scope::ScopeSql;
+use crate::postgres::row_scope::{self, ScopeSql};
 use crate::postgres::schema::Relation;
-use crate::postgres::session::Session;
 use crate::postgres::snapshot::hold_definitions;
 
 /// `line` is what goes: 1 the row, 2 its deletion, 3 that it left. `state` is that of its entry from now on, `was` tells
@@ -90,7 +89,7 @@ async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<V
     for name in &order {
         let Some(subject) = pack.subject(name, &recorded)? else { continue };
         let statement = pack.statement(&subject)?;
-        session.run_raw(&statement).await.map_err(|error| refused(session, name, &error))?;
+        session.run_raw(&statement).await.map_err(|error| row_scope::fault(session, name, &error))?;
         if subject.recorded.is_none_or(|known| known.filter != subject.filter || !known.told) {
             named.push(subject.known.id);
         }
@@ -106,17 +105,6 @@ async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<V
     }
     named.extend(session.rows(TABLES, &[]).await?.iter().map(|row| row.get::<_, i32>(0)));
     Ok(named)
-}
-
-/// What the conditions of a table's filter ran into, or what else failed.
-fn refused(session: &Session, table: &TableName, error: &tokio_postgres::Error) -> DatabaseError {
-    let by_condition = |code: &str| ["22", "42", "P0"].iter().any(|class| code.starts_with(class));
-    match error.as_db_error().filter(|report| by_condition(report.code().code())) {
-        Some(report) => {
-            DatabaseError::FilterInvalid { table: table.clone(), message: report.message().to_owned() }
-        }
-        None => session.fault(error),
-    }
 }
 
 /// A pack for a peer.

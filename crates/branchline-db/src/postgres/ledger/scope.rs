@@ -73,7 +73,8 @@ const ADD: &str = "
     ON CONFLICT (scope_id, key) DO NOTHING";
 
 /// Rows of the source that were decided: it has them. One that was here as it came is the same there; what became of the
-/// others a pack will see. An old one says something only of a row that nothing is known of.
+/// others a pack will see. An old one says something only of a row that nothing is known of. One that is being taken out may
+/// stay there: when that was decided nobody here knew of what came now.
 const NOTE_CAME: &str = "
     INSERT INTO branchline.in_scope AS e (scope_id, key, state)
     SELECT s.id, f.key, CASE WHEN d.verdict = 1 THEN 0 ELSE 3 END
@@ -82,11 +83,13 @@ const NOTE_CAME: &str = "
      WHERE f.place = ANY ($2) AND NOT f.deleted
        AND (d.verdict <> 0
             OR NOT EXISTS (SELECT FROM branchline.in_scope AS k WHERE k.scope_id = s.id AND k.key = f.key))
-    ON CONFLICT (scope_id, key) DO UPDATE SET state = 3 WHERE excluded.state = 3 AND e.state <> 3";
+    ON CONFLICT (scope_id, key) DO UPDATE SET state = 3 WHERE excluded.state = 3 OR e.state = 4";
+
+/// A deletion that lost says nothing: the row that it lost against goes there, or is on its way.
 const NOTE_WENT: &str = "
     DELETE FROM branchline.in_scope AS e
      USING pg_temp.branchline_fact AS f, pg_temp.branchline_verdict AS d, branchline.scope AS s
-     WHERE f.place = ANY ($2) AND f.deleted AND NOT f.leaving AND d.class = f.class AND d.verdict <> 0
+     WHERE f.place = ANY ($2) AND f.deleted AND NOT f.leaving AND d.class = f.class AND d.verdict IN (2, 3)
        AND s.table_id = f.table_id AND s.peer = $1 AND e.scope_id = s.id AND e.key = f.key";
 
 /// A table whose rows were recorded for a peer.

@@ -20,8 +20,12 @@ const PRODUCTS: &str =
     "INSERT INTO products VALUES (1, 'A-1', '1'), (2, 'B-2', '2'), (3, 'A-3', '3'), (4, 'B-4', '4')";
 const OURS: &str = "sku LIKE 'A-%'";
 
-/// A filter of one table that everybody gets, without what hangs on its rows.
-pub(super) fn filter(table: &str, condition: &str) -> Filter {
+/// A filter of one table for every peer, which follows nothing.
+///
+/// # Panics
+/// Where that is no name of a table.
+#[must_use]
+pub fn filter(table: &str, condition: &str) -> Filter {
     Filter { table: table_name(table), peers: Vec::new(), condition: condition.to_owned(), follow: false }
 }
 
@@ -51,7 +55,10 @@ async fn numbers(server: &TestServer) -> Vec<String> {
 }
 
 /// Asserts that a shop has just what is in the scope that the head office keeps for it, as a compare would find it.
-pub(super) async fn assert_scope_is_same(hq: &TestServer, store: &TestServer) {
+///
+/// # Panics
+/// Where it has not.
+pub async fn assert_scope_is_same(hq: &TestServer, store: &TestServer) {
     let schema = worked(hq.database().schema().await);
     let scope = hq.scope_for(&store.id, &schema);
     for spec in specs_of(&schema) {
@@ -61,7 +68,7 @@ pub(super) async fn assert_scope_is_same(hq: &TestServer, store: &TestServer) {
 }
 
 /// What a compare finds, where the first side leaves out what is not in the scope.
-async fn difference(
+pub async fn difference(
     here: &dyn Database,
     there: &dyn Database,
     spec: &HashSpec,

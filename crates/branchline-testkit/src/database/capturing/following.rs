@@ -189,3 +189,50 @@ pub async fn what_is_not_followed_is_not_taken_along(fixture: &dyn Fixture) {
     assert_eq!(report.released, 1);
     assert_eq!(rows_of(&store).await, ["0", "0", "0", "0", "0"]);
 }
+
+/// A row that could not go in, because what it points at is kept back, and then leaves: nothing of it is left.
+pub async fn what_is_held_of_a_row_goes_when_it_leaves(fixture: &dyn Fixture) {
+    let mut filters = north();
+    filters.push(filter("products", "sku LIKE 'A-%'"));
+    let (mut hq, mut store) = filtered_pair(fixture, Shape::Shop, NORTH_AND_SOUTH, filters).await;
+    hq.write(
+        "INSERT INTO products VALUES (2, 'B-2', '2'); UPDATE order_items SET product_id = 2 WHERE line = 2",
+    )
+    .await;
+    hq.write("INSERT INTO order_items VALUES ('00000000-0000-4000-8000-000000000001', 3, 2, 1)").await;
+    send(&mut hq, &mut store).await;
+    assert_eq!(store.state().await.held.len(), 2);
+    hq.write(TO_THE_SOUTH).await;
+    send(&mut hq, &mut store).await;
+    assert_eq!(
+        (store.state().await.held.len(), rows_of(&store).await),
+        (0, ["0", "0", "0", "0", "1"].map(String::from).to_vec())
+    );
+    hq.write("UPDATE products SET sku = 'A-2' WHERE id = 2").await;
+    send(&mut hq, &mut store).await;
+    assert_scope_is_same(&hq, &store).await;
+    hq.write(TO_THE_NORTH).await;
+    send(&mut hq, &mut store).await;
+    assert_eq!(rows_of(&store).await, ["1", "1", "3", "1", "2"]);
+    assert_scope_is_same(&hq, &store).await;
+    assert_quiet(&mut hq, &mut store).await;
+}
+
+/// Rows that could not leave, and are in the scope again before they could: they stay.
+pub async fn what_comes_back_before_it_could_leave_stays(fixture: &dyn Fixture) {
+    let (mut hq, mut store) = regions(fixture).await;
+    let unknown = "INSERT INTO order_items VALUES ('00000000-0000-4000-8000-000000000001', 9, 1, 1)";
+    store.write(unknown).await;
+    hq.write(TO_THE_SOUTH).await;
+    send(&mut hq, &mut store).await;
+    assert_eq!(rows_of(&store).await, ["1", "1", "1", "0", "1"]);
+    assert_eq!(store.state().await.held.len(), 2);
+    hq.write(TO_THE_NORTH).await;
+    let (backup, _) = send(&mut hq, &mut store).await;
+    assert_eq!((backup.count("orders"), store.state().await.held.len()), ((1, 0), 0));
+    store.write("DELETE FROM order_items WHERE line = 9").await;
+    hq.write("INSERT INTO products VALUES (2, 'A-2', '2')").await;
+    send(&mut hq, &mut store).await;
+    assert_eq!(rows_of(&store).await, ["1", "1", "2", "1", "2"]);
+    assert_scope_is_same(&hq, &store).await;
+}
