@@ -85,12 +85,6 @@ address = {listen}
 # kind = "daily_transactions"
 # at = "Monday to Saturday at 22:30"
 # peers = ["CENTRAL-HQ"]
-
-# Which rows leave this database, and for whom; all of them, where nothing is said.  docs/filters.md tells what it means.
-# [[filter]]
-# table = "orders"
-# where = "store = 'S1'"
-# peers = ["STORE-001"]
 "#,
         id = values.server,
         id_quoted = quoted(values.server.as_str()),
