@@ -106,6 +106,11 @@ fn meet(
         // Written in the version of the held row, the lines of equal rows are equal.
         let same = images::line(rows, held.version.clone(), deletion, &values)? == held.line;
         let parties = &versioned.origin(plan).parties;
+        if deletion.is_none() && is_leaving(rows, held) {
+            // It could not leave, and is in the scope again: what comes in is decided like any other row.
+            held::remove(versioned.connection, held.id)?;
+            continue;
+        }
         let verdict = match deletion {
             Some(Deletion::OutOfScope) => leaving_beside(held, &table, parties),
             _ => decide_beside_held(&incoming, &held.version, same, parties),
@@ -173,6 +178,18 @@ fn become_deletion(
     let key: Vec<&ColumnName> = plan.key.iter().map(|&column| &plan.columns[column].name).collect();
     let Some(line) = deletion_of(&plan.name, &key, held) else { return Ok(()) };
     held::set_line(versioned.connection, held.id, &line)
+}
+
+/// Whether what is held is that a row left what the two servers share.
+fn is_leaving(plan: &TablePlan, held: &HeldLine) -> bool {
+    let Some(columns) = held.columns() else { return false };
+    let place = |name: &_| columns.iter().position(|column| column.name == *name);
+    let key = plan.key.iter().map(|&column| place(&plan.columns[column].name)).collect::<Option<Vec<_>>>();
+    let mut values = Vec::new();
+    let mark = key.and_then(|key| {
+        RowReader::new(&plan.name, &columns).read_marked(&held.line, 1, &key, &mut values).ok()
+    });
+    mark.is_some_and(|mark| mark.deletion == Some(Deletion::OutOfScope))
 }
 
 /// The line of a held row's deletion; nothing where it is one already, or cannot be read any more.

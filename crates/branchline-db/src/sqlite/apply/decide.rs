@@ -38,7 +38,7 @@ pub(super) fn table(
     let connection = versioned.connection;
     let (stage, decided) = (stage_table(plan), decided_table(plan));
     let made = format!(
-        "CREATE TABLE {decided} (n INTEGER PRIMARY KEY, verdict TEXT NOT NULL, same INTEGER NOT NULL)"
+        "CREATE TABLE {decided} (n INTEGER PRIMARY KEY, verdict TEXT NOT NULL, same INTEGER NOT NULL, news INTEGER NOT NULL)"
     );
     connection.execute_batch(&made).map_err(failed)?;
     let facts = Facts { versioned, plan, table, is_removal };
@@ -61,6 +61,9 @@ pub(super) fn table(
         of("same AND verdict IN ('old', 'same')")?,
         of("(verdict IN ('old', 'same') AND NOT same) OR verdict = 'keep'")?,
     );
+    if !is_removal {
+        versioned.enter_kept(plan, table)?;
+    }
     let leave = format!(
         "DELETE FROM {stage} WHERE n IN (SELECT n FROM {decided} WHERE verdict IN ('old', 'same', 'keep'))"
     );
@@ -126,7 +129,7 @@ impl Facts<'_> {
             return Ok(());
         }
         let sql = format!(
-            "INSERT INTO {} SELECT n, ?1, 0 FROM {} WHERE life IS NULL",
+            "INSERT INTO {} SELECT n, ?1, 0, 0 FROM {} WHERE life IS NULL",
             decided_table(self.plan),
             stage_table(self.plan),
         );
@@ -143,7 +146,7 @@ impl Facts<'_> {
     fn decide_each(&self, which: &str) -> Result<(), DatabaseError> {
         let connection = self.versioned.connection;
         let mut statement = connection.prepare(&self.query(which)).map_err(failed)?;
-        let add = format!("INSERT INTO {} VALUES (?1, ?2, ?3)", decided_table(self.plan));
+        let add = format!("INSERT INTO {} VALUES (?1, ?2, ?3, ?4)", decided_table(self.plan));
         let mut add = connection.prepare(&add).map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -157,7 +160,8 @@ impl Facts<'_> {
                 self.verdict(&incoming, &local, is_new)
             };
             if verdict != Verdict::Take {
-                add.execute(params![number, name(verdict), local.same]).map_err(failed)?;
+                let is_news = !self.versioned.origin(self.plan).parties.ours.knows(&incoming);
+                add.execute(params![number, name(verdict), local.same, is_news]).map_err(failed)?;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use rusqlite::params;
 
 use super::super::error::failed;
 use super::super::ledger::scope;
+use super::decide::decided_table;
 use super::plan::TablePlan;
 use super::stage::Removal;
 use super::statement::stage_table;
@@ -16,6 +17,28 @@ use super::versions::{Versioned, VersionedTable, staged_key};
 impl Versioned<'_> {
     /// Where the source does not get the table whole: it has the rows that came from it.
     pub(super) fn enter(&self, plan: &TablePlan, table: &VersionedTable<'_>) -> Result<(), DatabaseError> {
+        self.enter_those(plan, table, "true")
+    }
+
+    /// The same of rows that did not go in, though they were news: the row here is equal, or outranks them.
+    pub(super) fn enter_kept(
+        &self,
+        plan: &TablePlan,
+        table: &VersionedTable<'_>,
+    ) -> Result<(), DatabaseError> {
+        let news = format!(
+            "s.n IN (SELECT d.n FROM {} AS d WHERE d.verdict IN ('same', 'keep') AND d.news)",
+            decided_table(plan)
+        );
+        self.enter_those(plan, table, &news)
+    }
+
+    fn enter_those(
+        &self,
+        plan: &TablePlan,
+        table: &VersionedTable<'_>,
+        which: &str,
+    ) -> Result<(), DatabaseError> {
         let (id, source) = (table.captured.id, &self.origin(plan).source);
         if !scope::has_scope(self.connection, source, id)? {
             return Ok(());
@@ -26,6 +49,7 @@ impl Versioned<'_> {
             &places.join(", "),
             &format!("{}, {}", staged_key(plan, table), values.join(", ")),
             &stage_table(plan),
+            which,
         );
         self.connection.execute(&sql, params![source.as_str(), id]).map(drop).map_err(failed)
     }

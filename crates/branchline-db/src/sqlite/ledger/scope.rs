@@ -155,12 +155,14 @@ impl<'a> Entries<'a> {
         peer: &ServerId,
         table: i64,
     ) -> Result<Self, DatabaseError> {
-        // A row that is there stays there, whatever becomes of a backup that brings it once more.
+        // A row that is there stays there, whatever becomes of a backup that brings it once more. What came since the
+        // snapshot of the pack is looked at by the next one: in the snapshot (`?13`) it had another state.
         let sql = format!(
             "INSERT INTO main.branchline_in_scope (peer, table_id, key, state, {}) VALUES
                  (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (peer, table_id, key) DO UPDATE SET state =
-                 CASE WHEN excluded.state = {COMES} AND state IN ({CAME}, {THERE}, {STAYS}) THEN {THERE}
+                 CASE WHEN state = {CAME} AND ?13 IS NOT {CAME} THEN {CAME}
+                 WHEN excluded.state = {COMES} AND state IN ({CAME}, {THERE}, {STAYS}) THEN {THERE}
                  ELSE excluded.state END",
             columns_of_noted(""),
         );
@@ -170,7 +172,7 @@ impl<'a> Entries<'a> {
         Ok(Self(put))
     }
 
-    /// The row goes to the peer. Its key's text, and then its values, stand in `row` from `first` on.
+    /// The row goes to the peer. The state that it had, its key's text, and then its values, stand in `row` from `first` on.
     pub(in super::super) fn comes(&mut self, row: &Row<'_>, first: usize) -> Result<(), DatabaseError> {
         self.put(COMES, row, first)
     }
@@ -188,7 +190,7 @@ impl<'a> Entries<'a> {
         first: usize,
     ) -> Result<(), DatabaseError> {
         self.0.raw_bind_parameter(4, state).map_err(failed)?;
-        for (parameter, place) in [3].into_iter().chain(5..).zip(first..=first + KEY_COLUMNS_MAX) {
+        for (parameter, place) in [13, 3].into_iter().chain(5..).zip(first..=first + 1 + KEY_COLUMNS_MAX) {
             let value = ToSqlOutput::Borrowed(row.get_ref(place).map_err(failed)?);
             self.0.raw_bind_parameter(parameter, value).map_err(failed)?;
         }
@@ -207,11 +209,11 @@ pub(in super::super) fn confirm(connection: &Connection, peer: &ServerId) -> Res
 }
 
 /// The statement that enters rows which came from a peer: `keys` are the columns of their keys, `values` the text and the
-/// values of the key of each row (alias `s`) of `rows`. Its parameters are the peer and the table.
-pub(in super::super) fn came(keys: &str, values: &str, rows: &str) -> String {
+/// values of the key of each row (alias `s`) of `rows` for which `which` holds. Its parameters are the peer and the table.
+pub(in super::super) fn came(keys: &str, values: &str, rows: &str, which: &str) -> String {
     format!(
         "INSERT INTO main.branchline_in_scope (peer, table_id, state, key, {keys})
-         SELECT ?1, ?2, {CAME}, {values} FROM {rows} AS s WHERE true
+         SELECT ?1, ?2, {CAME}, {values} FROM {rows} AS s WHERE {which}
          ON CONFLICT (peer, table_id, key) DO UPDATE SET state = excluded.state"
     )
 }

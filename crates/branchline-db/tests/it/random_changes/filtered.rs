@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use super::statements::{BASE, Dice, prices, statement};
 use super::traffic::{Traffic, WRITERS, Writer};
 use super::{CUT_AFTER_MAX, position, say, seeds, server};
-use crate::conformance::postgres_databases;
+use crate::conformance::{postgres_databases, sqlite_files};
 
 /// How many seeds each engine gets.
 const SEEDS: u64 = 6;
@@ -178,4 +178,14 @@ async fn both_ways(fixture: &dyn Fixture) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filtered_target_that_changes_rows_agrees_on_what_it_has_on_postgres() {
     both_ways(&postgres_databases()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filtered_target_has_its_scope_and_no_more_on_sqlite() {
+    one_way(&sqlite_files()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filtered_target_that_changes_rows_agrees_on_what_it_has_on_sqlite() {
+    both_ways(&sqlite_files()).await;
 }

@@ -168,10 +168,11 @@ impl Found {
     }
 }
 
-/// The candidates of a table for which something holds: what becomes of each, the text of its key, and its values.
+/// The candidates of a table for which something holds: what becomes of each, what was known of it, the text of its
+/// key, and its values.
 fn of_candidates(which: &str) -> String {
     format!(
-        "SELECT kind, key, {} FROM temp.branchline_candidate WHERE table_id = ?1 AND {which}",
+        "SELECT kind, there, key, {} FROM temp.branchline_candidate WHERE table_id = ?1 AND {which}",
         columns_of_noted(""),
     )
 }
