@@ -213,6 +213,7 @@ macro_rules! capture_suite {
             what_comes_before_a_position_is_read_is_not_forgotten
             two_rows_of_one_key_that_cross_are_both_on_record
             after_a_restore_all_of_the_scope_goes_once_more
+            what_left_here_is_not_taken_out_where_it_still_is
         );
         $crate::capture_suite!(@module $fixture; living;
             a_change_that_the_life_before_packed_is_not_doubled

@@ -101,6 +101,7 @@ on_both_engines! {
     what_a_store_sends_back_removes_nothing_of_others
     another_filter_brings_what_is_new_in_it_and_takes_out_the_rest
     a_filter_that_is_taken_out_brings_everything
+    a_filter_that_comes_back_takes_out_what_came_meanwhile
     a_backup_that_is_dropped_comes_again
     a_filtered_backup_goes_by_file
     a_condition_that_cannot_be_asked_sends_nothing
@@ -207,10 +208,8 @@ async fn a_filter_that_is_taken_out_brings_everything(engine: Engine) {
     in_step(&hq.sync_to(&one).await);
 }
 
-/// On SQLite alone: PostgreSQL keeps the record of a table that its peer gets whole again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_filter_that_comes_back_takes_out_what_came_meanwhile() {
-    let (mut hq, one, _two) = chain(Engine::Sqlite, FILTERS).await;
+async fn a_filter_that_comes_back_takes_out_what_came_meanwhile(engine: Engine) {
+    let (mut hq, one, _two) = chain(engine, FILTERS).await;
     delivered(&hq.sync_to(&one).await);
     for (from, to) in [("STORE-001", "STORE-009"), ("STORE-009", "STORE-001")] {
         refilter(&mut hq, &format!("peers = [\"{from}\"]"), &format!("peers = [\"{to}\"]")).await;

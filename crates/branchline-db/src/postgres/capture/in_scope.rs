@@ -99,8 +99,12 @@ async fn decide_all(taken: &Taken, plan: &PackPlan, to: &ScopedPeer) -> Result<V
     }
     session.as_ourselves().await?;
     let changed: bool = session.row(ANY_CHANGED, &[]).await?.get(0);
-    if changed || !filters.is_empty() {
-        let decided = Decided { peer: &to.peer, filters: &filters, entries: CHANGED };
+    let in_scope =
+        |table: i32| taken.captured.iter().any(|known| known.id == table && order.contains(&known.name));
+    let whole: Vec<i32> =
+        recorded.iter().map(|known| known.table).filter(|table| !in_scope(*table)).collect();
+    if changed || !filters.is_empty() || !whole.is_empty() {
+        let decided = Decided { peer: &to.peer, filters: &filters, whole: &whole, entries: CHANGED };
         decided.write(&taken.sessions, session).await?;
     }
     named.extend(session.rows(TABLES, &[]).await?.iter().map(|row| row.get::<_, i32>(0)));
@@ -180,7 +184,7 @@ impl<'a> Pack<'a> {
                     s.settled IS DISTINCT FROM s.entered, s.moved
                FROM settled AS s WHERE s.line > 0 OR s.moved OR s.settled IS DISTINCT FROM s.entered;
              ANALYZE pg_temp.branchline_scoped (table_id, key);",
-            line(),
+            line(subject.known.in_part),
             settled(),
             moved(),
             logged = logged(id),
@@ -191,8 +195,10 @@ impl<'a> Pack<'a> {
     }
 }
 
-/// What goes, in SQL.
-fn line() -> String {
+/// What goes, in SQL. A row that is gone without a trace was taken out where the table is shared in part: elsewhere it may be
+/// as it was.
+fn line(in_part: bool) -> String {
+    let without_trace = if in_part { 0 } else { 3 };
     format!(
         "CASE WHEN j.is_there AND j.in_scope THEN
                 CASE WHEN j.taken OR (j.state IS DISTINCT FROM {CONFIRMED} AND j.gets
@@ -201,7 +207,7 @@ fn line() -> String {
               WHEN j.is_there THEN CASE WHEN j.state IN ({OWN}, {CAME}) AND j.of_peer THEN 0 ELSE 3 END
               WHEN j.has_tombstone THEN CASE WHEN j.taken OR (j.gets AND NOT j.of_peer) THEN 2 ELSE 0 END
               WHEN j.life IS NOT NULL THEN 0
-              ELSE 3 END"
+              ELSE {without_trace} END"
     )
 }
 

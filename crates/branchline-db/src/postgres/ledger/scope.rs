@@ -52,6 +52,7 @@ const RECORD: &str = "
     SELECT d.table_id, $1, d.filter FROM unnest($2::int4[], $3::text[]) AS d (table_id, filter)
      WHERE d.table_id IN (SELECT id FROM branchline.captured)
     ON CONFLICT (table_id, peer) DO UPDATE SET filter = excluded.filter, told = false WHERE s.filter <> excluded.filter";
+const FORGET: &str = "DELETE FROM branchline.scope WHERE peer = $1 AND table_id = ANY ($2)";
 const DECIDED: &str = "
     CREATE TEMPORARY TABLE branchline_decided (
       table_id int4, key text COLLATE pg_catalog.\"C\", state int2, was text) ON COMMIT DROP";
@@ -85,11 +86,12 @@ const NOTE_CAME: &str = "
             OR NOT EXISTS (SELECT FROM branchline.in_scope AS k WHERE k.scope_id = s.id AND k.key = f.key))
     ON CONFLICT (scope_id, key) DO UPDATE SET state = 3 WHERE excluded.state = 3 OR e.state = 4";
 
-/// A deletion that lost says nothing: the row that it lost against goes there, or is on its way.
+/// A deletion that lost says nothing: the row that it lost against goes there, or is on its way. What left for us by a
+/// filter of the source's it has still; but that it is gone here is no news for it, and takes nothing out there.
 const NOTE_WENT: &str = "
     DELETE FROM branchline.in_scope AS e
      USING pg_temp.branchline_fact AS f, pg_temp.branchline_verdict AS d, branchline.scope AS s
-     WHERE f.place = ANY ($2) AND f.deleted AND NOT f.leaving AND d.class = f.class AND d.verdict IN (2, 3)
+     WHERE f.place = ANY ($2) AND f.deleted AND d.class = f.class AND d.verdict IN (2, 3)
        AND s.table_id = f.table_id AND s.peer = $1 AND e.scope_id = s.id AND e.key = f.key";
 
 /// A table whose rows were recorded for a peer.
@@ -128,6 +130,8 @@ pub(crate) struct Decided<'a> {
     pub(crate) peer: &'a ServerId,
     /// The numbers of tables whose filter is another than the one on record, each with what it is now.
     pub(crate) filters: &'a [(i32, String)],
+    /// The numbers of tables that the peer gets whole from now on.
+    pub(crate) whole: &'a [i32],
     /// What reads the entries that change in the session of the pack: the columns of [`DECIDED`].
     pub(crate) entries: &'a str,
 }
@@ -145,6 +149,7 @@ impl Decided<'_> {
         copy(reader, self.entries, &writer).await?;
         let peer = self.peer.as_str();
         writer.rows_kept(RECORD, &[&peer, &ids, &filters]).await?;
+        writer.rows_kept(FORGET, &[&peer, &self.whole]).await?;
         // Not kept: the temporary table is another one each time.
         for sql in [TAKE_OUT, CHANGE, ADD] {
             writer.rows(sql, &[&peer]).await?;

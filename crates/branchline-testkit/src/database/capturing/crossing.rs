@@ -111,3 +111,30 @@ pub async fn after_a_restore_all_of_the_scope_goes_once_more(fixture: &dyn Fixtu
     assert_scope_is_same(&hq, &store).await;
     assert_quiet(&mut hq, &mut store).await;
 }
+
+/// Both keep rows back. What left for the head office by the store's filter is still at the store, and is not taken out there,
+/// nor at a third server that has it.
+pub async fn what_left_here_is_not_taken_out_where_it_still_is(fixture: &dyn Fixture) {
+    let (mut hq, mut store) = products(fixture).await;
+    let mut till = TestServer::attached(fixture, Shape::Shop, "", "TILL").await;
+    hq.filter_for(&till.id, vec![filter("products", "id > 0")]);
+    send(&mut hq, &mut till).await;
+    store.filter_for(&hq.id, vec![filter("products", "sku NOT LIKE 'A-X%'")]);
+    send(&mut store, &mut hq).await;
+    store.write("UPDATE products SET sku = 'A-X' WHERE id = 1").await;
+    let (backup, report) = send(&mut store, &mut hq).await;
+    assert_eq!((backup.leaving("products"), backup.merged(&report, "products").deleted), (1, 1));
+    assert_numbers(&hq, &["2"]).await;
+    for target in [&mut store, &mut till] {
+        let full = hq.full_for(&target.id).await;
+        assert_eq!(full.leaving("products"), 0);
+        let report = deliver(&mut hq, target, &full).await;
+        assert_eq!(full.merged(&report, "products").deleted, 0);
+        assert_numbers(target, &["1", "2"]).await;
+    }
+    // It is back when the store's filter lets it through.
+    store.write("UPDATE products SET sku = 'A-1' WHERE id = 1").await;
+    send(&mut store, &mut hq).await;
+    assert_numbers(&hq, &["1", "2"]).await;
+    assert_quiet(&mut hq, &mut store).await;
+}
