@@ -2,7 +2,7 @@
 //! values, and goes in by itself once its tables were upgraded.
 //!
 //! Most claims are about `items`, on which `tags` hang, beside `notes`, which are the same on both sides. The store has
-//! them as in [`ITEMS`]; the head office has `items` in another way, or not at all.
+//! them as in `ITEMS`; the head office has `items` in another way, or not at all.
 
 use branchline_core::backup::BackupType;
 use branchline_core::code::Code;
