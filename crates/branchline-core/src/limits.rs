@@ -65,7 +65,7 @@ pub const RETRY_UNTRIED: Duration = Duration::from_secs(60);
 /// The shortest wait between two looks at the change log: what a look costs, times a hundred.
 pub const LIVE_POLL_MIN: Duration = Duration::from_millis(10);
 
-/// The longest wait between two looks at the change log: nobody notices it after a minute without a change.
+/// The longest wait between two looks at the change log: nobody notices it after two minutes without a change.
 pub const LIVE_POLL_MAX: Duration = Duration::from_secs(1);
 
 /// A peer's clock that is further off than this is warned about.

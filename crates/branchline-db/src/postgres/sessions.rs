@@ -18,20 +18,23 @@ use crate::Omitted;
 /// Connections that are kept.
 const KEPT_MAX: usize = 3;
 
+/// PostgreSQL gives its own objects numbers below 16384 when a cluster is made (`FirstNormalObjectId`); they stay as they are.
 const FINGERPRINT: &str = "
     WITH relations AS MATERIALIZED (
       SELECT oid, xmin::text AS written FROM pg_class
-       WHERE relpersistence <> 't' AND relkind IN ('r', 'p', 'v', 'm', 'f'))
+       WHERE oid >= 16384 AND relpersistence <> 't' AND relkind IN ('r', 'p', 'v', 'm', 'f'))
     SELECT concat_ws(' ',
       (SELECT sum(hashtextextended(written, oid::int8)) FROM relations),
       (SELECT sum(hashtextextended(a.xmin::text, a.attrelid::int8 * 2000 + a.attnum))
-         FROM pg_attribute AS a JOIN relations AS r ON r.oid = a.attrelid),
-      (SELECT sum(hashtextextended(xmin::text, indexrelid::int8)) FROM pg_index WHERE indrelid IN (SELECT oid FROM relations)),
+         FROM pg_attribute AS a JOIN relations AS r ON r.oid = a.attrelid WHERE a.attrelid >= 16384),
+      (SELECT sum(hashtextextended(xmin::text, indexrelid::int8)) FROM pg_index
+        WHERE indrelid >= 16384 AND indrelid IN (SELECT oid FROM relations)),
       (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_constraint
-        WHERE conrelid = 0 OR conrelid IN (SELECT oid FROM relations)),
-      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_trigger),
+        WHERE oid >= 16384 AND (conrelid = 0 OR conrelid IN (SELECT oid FROM relations))),
+      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_trigger WHERE oid >= 16384),
       (SELECT sum(hashtextextended(xmin::text, inhrelid::int8)) FROM pg_inherits),
-      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_type WHERE typtype IN ('b', 'd', 'e', 'r') AND typelem = 0),
+      (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_type
+        WHERE oid >= 16384 AND typtype IN ('b', 'd', 'e', 'r') AND typelem = 0),
       (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp'),
       (SELECT sum(hashtextextended(xmin::text, oid::int8)) FROM pg_policy),
       (SELECT sum(hashtextextended(xmin::text, roleid::int8 * 7 + member::int8)) FROM pg_auth_members),
