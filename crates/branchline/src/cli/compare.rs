@@ -19,7 +19,8 @@ pub(crate) struct Arguments {
     /// Only this table; may be repeated
     #[arg(long = "table", value_name = "TABLE")]
     tables: Vec<String>,
-    /// Rows here that differ or are missing there count as changed now: the next sync sends them, and they win
+    /// Once both sides have synced: rows here that differ or are missing there count as changed now, so that the next
+    /// sync sends them, and they win
     #[arg(long)]
     repair: bool,
 }

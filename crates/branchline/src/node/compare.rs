@@ -6,8 +6,10 @@ use branchline_core::compare::{
     CompareAnswer as WireAnswer, CompareRequest, Difference, NotShared, TableDifference, TableHashes,
     differing_buckets, groups_of, ours_that_differ, shared_spec,
 };
-use branchline_core::id::ServerId;
-use branchline_core::ports::{Amendment, Capture, DatabaseError, HashSpec, PeerLink, Snapshot};
+use branchline_core::id::{Generation, ServerId};
+use branchline_core::ports::{
+    Amendment, Capture, CaptureState, DatabaseError, HashSpec, OutboxState, PeerHello, PeerLink, Snapshot,
+};
 use branchline_core::schema::{Schema, Table, TableName};
 use branchline_core::scope::PeerScope;
 
@@ -31,12 +33,10 @@ impl Node {
     ) -> Result<CompareAnswer, Problem> {
         let watch = Stopwatch::start();
         let peer = self.memory.peer(name).await?;
-        let capture = self.database().await?.capture();
-        if repair && capture.look().await?.is_none() {
-            return Err(DatabaseError::NotAttached.into());
-        }
         let link = self.link(&peer)?;
         let hello = link.hello().await?;
+        let capture = self.database().await?.capture();
+        let captured = if repair { Some(self.settled(capture, &peer.id, &hello).await?) } else { None };
         let mut snapshot = self.database().await?.snapshot().await?;
         let scope = self.scope_for(snapshot.schema(), &peer.id);
         let whole = snapshot.schema().clone();
@@ -47,8 +47,10 @@ impl Node {
         for spec in specs {
             let spec = HashSpec { scope: scope.clone(), ..spec };
             let pair = Pair { link: link.as_ref(), here: &here, there: &hello.schema };
+            let is_captured =
+                captured.as_ref().is_some_and(|captured| captured.tables.contains_key(&spec.table));
             let (rows, table) =
-                compare_table(snapshot.as_mut(), &pair, &spec, repair.then_some(capture)).await?;
+                compare_table(snapshot.as_mut(), &pair, &spec, is_captured.then_some(capture)).await?;
             reporter.add(rows, 0);
             tables.push(table);
         }
@@ -71,6 +73,32 @@ impl Node {
             millis: watch.millis(),
             tables,
         })
+    }
+
+    /// How capture stands, where all is exchanged: what is still to be sent explains a difference, and to repair it would
+    /// overrule what is on its way. What the peer has changed and not packed yet nobody can tell here.
+    async fn settled(
+        &self,
+        capture: &dyn Capture,
+        peer: &ServerId,
+        hello: &PeerHello,
+    ) -> Result<CaptureState, Problem> {
+        let captured = capture.look().await?.ok_or(DatabaseError::NotAttached)?;
+        let outbox = self.memory.outbox_of(peer).await?;
+        let waits = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
+        let lacks = hello.standing.as_ref().is_some_and(|standing| {
+            standing.knowledge.generation(&standing.life) > captured.knowledge.generation(&standing.life)
+                && standing.knowledge.generation(&standing.life) > Some(Generation::new(0))
+        });
+        if captured.pending == 0 && !waits && !lacks {
+            return Ok(captured);
+        }
+        let message = format!(
+            "changes between this server and {peer} are not exchanged yet: a repair could overrule them"
+        );
+        let own = &self.settings.server;
+        let help = format!("here: branchline sync {peer}; there: branchline sync {own}; then compare again");
+        Err(Problem::new(Code::ROWS_DIFFER, message).with_help(help))
     }
 
     /// Where a table of which changes may have been missed is equal at a peer, none was missed. A peer that does not get the

@@ -4,7 +4,8 @@
 //! They are found by trying. Where the statement of a group fails, its rows are brought in in halves: a half that goes in
 //! stays, one that does not is halved again, down to the single row, which is refused with what the database said of it.
 //! All of that is taken back; the merge begins anew, and holds what was refused, with whatever hangs on it. A row that
-//! only lacks the row that it points at is not refused here: what foreign keys forbid is looked for by `hold_checks`.
+//! only lacks the row that it points at is not refused here: what foreign keys forbid is looked for by `hold_checks`. Only what
+//! comes in is tried so: where a trigger forbids a deletion, or a deferred constraint anything, the whole backup is refused.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -75,7 +76,8 @@ impl Refusals {
     /// What is not about a row; and what is about too many.
     pub(crate) async fn find(&self, session: &Session, members: &[Member<'_>]) -> Result<(), DatabaseError> {
         session.run("SAVEPOINT refusals").await?;
-        for member in members {
+        // Of a table whose rows have no versions here none can be held.
+        for member in members.iter().filter(|member| member.1.holds) {
             let range = session.row(&RANGE.replace("{stage}", member.2), &[]).await?;
             if let (Some(first), Some(last)) = (range.get(0), range.get(1)) {
                 self.try_halves(session, member, first, last).await?;
@@ -127,6 +129,9 @@ impl Refusals {
             error => (error.code(), error.to_string()),
         };
         let mut refused = self.lock();
+        if refused.iter().any(|known| (known.slot, known.number) == (target.slot, number)) {
+            return Ok(());
+        }
         if refused.len() >= REFUSED_MAX {
             let (table, detail) =
                 (target.table.name.to_string(), format!("of the last one it says: {reason}"));

@@ -15,7 +15,7 @@
 //! | out of scope | confirmed, open, leaving | that it left |
 //! | out of scope | came, own | that it left; nothing, where the peer itself made it what it is |
 //! | gone, with a tombstone | any | the deletion, unless it is the peer's own, or of a life that it does not get |
-//! | gone without a trace | any | that it left |
+//! | gone without a trace | any | that it left; nothing, where the table is shared in part |
 //! | out of scope, or gone | none | nothing |
 //!
 //! A filter that is new for a peer which has rows already: what its knowledge shows it to have counts as confirmed.
