@@ -323,12 +323,9 @@ async fn rows_that_a_compare_finds_are_sent_after_a_repair(engine: Engine) {
     assert_eq!(compared(store.ask(compare(false)).await.unwrap()), (1, 0));
     nothing_new(&store.sync().await);
     // What is still to be sent explains what differs: nothing is overruled.
-    for (server, peer) in [(&store, &headquarters), (&headquarters, &store)] {
-        let renamed = format!("UPDATE customers SET \"fullName\" = '{}' WHERE id = 1", server.id());
-        server.shop.execute(&renamed).await;
-        refused(store.ask(compare(true)).await, Code::ROWS_DIFFER);
-        server.sync_to(peer).await;
-    }
+    store.shop.execute("UPDATE customers SET \"fullName\" = 'Anna' WHERE id = 1").await;
+    refused(store.ask(compare(true)).await, Code::ROWS_DIFFER);
+    delivered(&store.sync().await);
     assert_eq!(compared(store.ask(compare(true)).await.unwrap()), (1, 1));
     let sent = store.sync().await;
     assert_eq!((kind(&sent), counts(&delivered(&sent))), (("incremental", 1), (0, 1, 0, 0)));
