@@ -4,6 +4,7 @@
 //! each behind the core's [`Database`] port. SQL is written nowhere else but here and in the state's own store.
 //! An engine is chosen by the scheme of its URL, in [`connect`]; a further engine is one more line there.
 
+mod misfit;
 pub mod postgres;
 pub mod sqlite;
 mod stages;

@@ -7,11 +7,13 @@ use branchline_core::compare::{
     differing_buckets, groups_of, ours_that_differ, shared_spec,
 };
 use branchline_core::id::{Generation, ServerId};
+use branchline_core::knowledge::Knowledge;
 use branchline_core::ports::{
     Amendment, Capture, CaptureState, DatabaseError, HashSpec, OutboxState, PeerHello, PeerLink, Snapshot,
 };
 use branchline_core::schema::{Schema, Table, TableName};
 use branchline_core::scope::PeerScope;
+use branchline_core::version::Life;
 
 use super::Node;
 use super::clock::Stopwatch;
@@ -86,9 +88,10 @@ impl Node {
         let captured = capture.look().await?.ok_or(DatabaseError::NotAttached)?;
         let outbox = self.memory.outbox_of(peer).await?;
         let waits = outbox.iter().any(|entry| entry.state == OutboxState::Waiting);
-        let lacks = hello.standing.as_ref().is_some_and(|standing| {
-            standing.knowledge.generation(&standing.life) > captured.knowledge.generation(&standing.life)
-                && standing.knowledge.generation(&standing.life) > Some(Generation::new(0))
+        let packed =
+            |knowledge: &Knowledge, life: &Life| knowledge.generation(life).unwrap_or(Generation::new(0));
+        let lacks = hello.standing.as_ref().is_some_and(|there| {
+            packed(&there.knowledge, &there.life) > packed(&captured.knowledge, &there.life)
         });
         if captured.pending == 0 && !waits && !lacks {
             return Ok(captured);

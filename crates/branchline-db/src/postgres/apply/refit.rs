@@ -17,8 +17,9 @@ use super::holds::Meeting;
 use super::releases::{HeldTable, summary};
 use super::stage::{self, Staging};
 use super::standing::Standing;
-use super::unfit::{Why, left_out};
+use super::unfit::{left_out, why};
 use super::{Target, fit, native};
+use crate::misfit::Why;
 use crate::postgres::capture::key::Key;
 use crate::postgres::capture::version_of;
 use crate::postgres::ledger::{broken, knowledge};
@@ -89,7 +90,7 @@ pub(crate) async fn all(
             // Its triggers come with the next pack, at the latest.
             Ok(_) => {}
             Err(error) => {
-                if let Some(why) = Why::of(catalogue, &group.held.summary, &error) {
+                if let Some(why) = why(catalogue, &group.held.summary, &error) {
                     group.set_reason(session, &group.keys, &why).await?;
                 }
             }

@@ -9,16 +9,15 @@
 
 use branchline_core::backup::v1::{UnfitReader, with_version};
 use branchline_core::backup::{BackupType, RowBatch, TableSummary};
-use branchline_core::code::{Code, Explain};
 use branchline_core::ports::{ApplyRequest, DatabaseError, HeldReport, OnError, TableMerge};
 use branchline_core::schema::{Exclusion, TableName};
-use branchline_core::skew::Misfit;
 use branchline_core::version::{Dot, Version};
 
 use super::holds::report;
 use super::mark::StagedLives;
 use super::standing::Standing;
 use super::{Target, fit};
+use crate::misfit::Why;
 use crate::postgres::error::table_not_syncable;
 use crate::postgres::ledger::{broken, captured, knowledge, signed};
 use crate::postgres::schema::{Catalogue, Relation};
@@ -103,28 +102,12 @@ pub(crate) async fn left_out(
     Ok(left_out)
 }
 
-/// Why all rows of a table are held, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Why {
-    pub(crate) code: Code,
-    pub(crate) reason: String,
-}
-
-impl Why {
-    /// Why a table that was refused with that error does not fit; nothing where the error is about something else.
-    pub(crate) fn of(catalogue: &Catalogue, summary: &TableSummary, error: &DatabaseError) -> Option<Self> {
-        use DatabaseError as E;
-        if !matches!(error, E::TableUnknown { .. } | E::TableNotSyncable { .. } | E::Scope(_)) {
-            return None;
-        }
-        let columns: Vec<_> =
-            summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
-        let misfit = Misfit::of(catalogue.schema(), &summary.name, &columns, &summary.key);
-        Some(match misfit {
-            Some(misfit) => Self { code: misfit.code(), reason: misfit.to_string() },
-            None => Self { code: error.code(), reason: error.to_string() },
-        })
-    }
+/// Why a table that was refused with that error does not fit; nothing where the error is about something else.
+pub(crate) fn why(catalogue: &Catalogue, summary: &TableSummary, error: &DatabaseError) -> Option<Why> {
+    use DatabaseError as E;
+    let is_about_the_table =
+        matches!(error, E::TableUnknown { .. } | E::TableNotSyncable { .. } | E::Scope(_));
+    is_about_the_table.then(|| Why::of(catalogue.schema(), summary, error))
 }
 
 /// Where the rows of a table of the request go.
@@ -179,7 +162,7 @@ pub(crate) fn divide(
                 request.tables.push(summary);
             }
             Err(error) => {
-                let why = Why::of(catalogue, &summary, &error);
+                let why = why(catalogue, &summary, &error);
                 // A row without a version has no name to be held by.
                 let Some(why) = why.filter(|_| home.is_some() && summary.base.is_some()) else {
                     return Err(error);

@@ -22,7 +22,7 @@ use super::plan::{self, Staged, TablePlan};
 use super::stage::{self, StagedLives};
 use super::staging::Stager;
 use super::statement::stage_table;
-use super::unfit::Why;
+use super::unfit::why;
 use super::versions::{Versioned, VersionedTable, staged_key};
 use super::{decide, images};
 
@@ -59,7 +59,7 @@ pub(super) fn all(
                 }
             }
             Err(error) => {
-                if let Some(why) = Why::of(catalogue, &summary, &error) {
+                if let Some(why) = why(catalogue, &summary, &error) {
                     for line in &group {
                         held::set_reason(versioned.connection, line.id, why.code, &why.reason)?;
                     }

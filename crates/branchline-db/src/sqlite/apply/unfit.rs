@@ -12,11 +12,9 @@ use std::collections::HashMap;
 
 use branchline_core::backup::v1::UnfitReader;
 use branchline_core::backup::{BackupType, RowBatch, TableSummary};
-use branchline_core::code::{Code, Explain};
 use branchline_core::merge::{Absence, LocalRow, decide_absent, decide_beside_held};
 use branchline_core::ports::{ApplyRequest, DatabaseError, HeldReport, OnError, TableMerge};
 use branchline_core::schema::{ColumnName, Exclusion, TableName};
-use branchline_core::skew::Misfit;
 use branchline_core::version::{Dot, Version};
 use rusqlite::{Connection, params};
 
@@ -32,6 +30,7 @@ use super::plan::{self, Staged, TablePlan};
 use super::stage::StagedLives;
 use super::versions::Versioned;
 use super::{decide, out_of_order};
+use crate::misfit::Why;
 
 /// `life` and `was_life` are places among the staged lives.
 const CREATE: &str =
@@ -65,32 +64,14 @@ impl Home {
     }
 }
 
-/// Why all rows of a table are held, in words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Why {
-    pub(super) code: Code,
-    pub(super) reason: String,
-}
-
-impl Why {
-    /// Why a table that was refused with that error does not fit; nothing where the error is about something else.
-    pub(super) fn of(catalogue: &Catalogue, summary: &TableSummary, error: &DatabaseError) -> Option<Self> {
-        use DatabaseError as E;
-        let is_about_the_table = matches!(
-            error,
-            E::TableUnknown { .. } | E::TableNotSyncable { .. } | E::Scope(_) | E::ForeignKey { .. }
-        );
-        if !is_about_the_table {
-            return None;
-        }
-        let columns: Vec<_> =
-            summary.columns.iter().map(|column| (column.name.clone(), column.logical_type.clone())).collect();
-        let misfit = Misfit::of(&catalogue.schema, &summary.name, &columns, &summary.key);
-        Some(match misfit {
-            Some(misfit) => Self { code: misfit.code(), reason: misfit.to_string() },
-            None => Self { code: error.code(), reason: error.to_string() },
-        })
-    }
+/// Why a table that was refused with that error does not fit; nothing where the error is about something else.
+pub(super) fn why(catalogue: &Catalogue, summary: &TableSummary, error: &DatabaseError) -> Option<Why> {
+    use DatabaseError as E;
+    let is_about_the_table = matches!(
+        error,
+        E::TableUnknown { .. } | E::TableNotSyncable { .. } | E::Scope(_) | E::ForeignKey { .. }
+    );
+    is_about_the_table.then(|| Why::of(&catalogue.schema, summary, error))
 }
 
 /// Where the rows of a table of the request go.
@@ -141,7 +122,7 @@ pub(super) fn divide(
                 request.tables.push(summary);
             }
             Err(error) => {
-                let why = Why::of(catalogue, &summary, &error);
+                let why = why(catalogue, &summary, &error);
                 // A row without a version has no name to be held by.
                 let Some(why) = why.filter(|_| home.is_some() && has_versions) else { return Err(error) };
                 unfit.ways.push(Way::Unfit(unfit.tables.len()));

@@ -8,7 +8,8 @@ use branchline_core::merge::{Verdict, decide_beside_held};
 use branchline_core::ports::{ApplyRequest, DatabaseError, HeldReport, TableMerge};
 use tokio_postgres::Row;
 
-use super::{Why, knowledge, report};
+use super::{knowledge, report};
+use crate::misfit::Why;
 use crate::postgres::apply::holds::record::Columns;
 use crate::postgres::apply::holds::{Meeting, NAMED_MAX, turn_unfit_into_deletions};
 use crate::postgres::apply::standing::Standing;
